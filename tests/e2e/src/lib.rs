@@ -1,0 +1,2 @@
+//! The promises are in `tests/`, one file each.
+#![forbid(unsafe_code)]
