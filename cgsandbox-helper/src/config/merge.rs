@@ -1,0 +1,147 @@
+//! From the files' layers to one policy: overriding, inheritance, and what only shows
+//! once everything is together.
+
+use std::collections::BTreeMap;
+
+use cgsandbox_protocol::Login;
+
+use super::diagnostic::{Origin, Problem, Sourced, did_you_mean};
+use super::schema::{Draft, Layer};
+use super::value::Memory;
+use crate::policy::{Match, Policy, Profile, Resolved, Rule};
+
+/// Deeper than anybody can follow; keeps the work linear in the size of the files.
+const DEEPEST_INHERITANCE: usize = 16;
+
+/// Puts later layers over earlier ones: keys override, profiles merge, rules add up.
+pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
+    let mut on_error = Login::Deny;
+    let mut exempt = Match::default();
+    let mut services = vec!["sshd".to_owned()];
+    let mut cgroup_root = "/cgsandbox".to_owned();
+    let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
+    let mut rules: Vec<Rule> = Vec::new();
+    for layer in layers {
+        on_error = layer.on_error.map_or(on_error, |login| login.value);
+        exempt = layer.exempt.unwrap_or(exempt);
+        services = layer.services.unwrap_or(services);
+        cgroup_root = layer.cgroup_root.unwrap_or(cgroup_root);
+        for (name, later) in layer.profiles {
+            let draft = match drafts.remove(&name) {
+                None => later,
+                Some(earlier) => Draft {
+                    named: earlier.named,
+                    inherits: later.inherits.or(earlier.inherits),
+                    values: later.values.over(&earlier.values),
+                },
+            };
+            drafts.insert(name, draft);
+        }
+        rules.extend(layer.rules);
+    }
+    let profiles = resolve(&drafts, problems);
+    for rule in &rules {
+        if !drafts.contains_key(&rule.profile.value) {
+            problems.push(unknown_profile(&rule.profile, &drafts));
+        }
+    }
+    Policy { on_error, exempt, services, cgroup_root, profiles, rules }
+}
+
+fn resolve(
+    drafts: &BTreeMap<String, Draft>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Resolved> {
+    let mut profiles = BTreeMap::new();
+    for (name, draft) in drafts {
+        match inherit(name, draft, drafts) {
+            Ok(resolved) => {
+                note(contradiction(&resolved.profile), problems);
+                profiles.insert(name.clone(), resolved);
+            }
+            Err(problem) => note(Some(problem), problems),
+        }
+    }
+    profiles
+}
+
+/// What several profiles inherit is reported once.
+fn note(problem: Option<Problem>, problems: &mut Vec<Problem>) {
+    problems.extend(problem.filter(|problem| !problems.contains(problem)));
+}
+
+fn inherit(
+    name: &str,
+    draft: &Draft,
+    drafts: &BTreeMap<String, Draft>,
+) -> Result<Resolved, Problem> {
+    let mut profile = draft.values.clone();
+    let mut chain = vec![name.to_owned()];
+    let mut last = draft;
+    while let Some(parent) = &last.inherits {
+        let Some(next) = drafts.get(&parent.value) else {
+            return Err(unknown_profile(parent, drafts));
+        };
+        if let Some(start) = chain.iter().position(|name| *name == parent.value) {
+            return Err(cycle(&chain[start..], drafts));
+        }
+        if chain.len() == DEEPEST_INHERITANCE {
+            let message = format!("profiles inherit more than {DEEPEST_INHERITANCE} deep");
+            return Err(Problem::at(parent.origin.clone(), message)
+                .help("let this profile inherit from one nearer to the last"));
+        }
+        profile = profile.over(&next.values);
+        chain.push(parent.value.clone());
+        last = next;
+    }
+    // "all" has done its work once it has kept an inherited list out.
+    profile.allowed_cpus = profile.allowed_cpus.filter(|cpus| !cpus.ranges().is_empty());
+    Ok(Resolved { profile, chain, origin: draft.named.clone() })
+}
+
+/// Told from its alphabetically first member, so that all members tell the same.
+fn cycle(members: &[String], drafts: &BTreeMap<String, Draft>) -> Problem {
+    let first = members.iter().enumerate().min_by_key(|(_, name)| *name).map_or(0, |(at, _)| at);
+    let mut names: Vec<&str> = members.iter().map(String::as_str).collect();
+    names.rotate_left(first);
+    let origin = |name: &str| drafts.get(name).and_then(|draft| draft.inherits.as_ref());
+    let places: Vec<&Origin> =
+        names.iter().filter_map(|name| origin(name)).map(|inherits| &inherits.origin).collect();
+    names.extend(names.first().copied());
+    let message = format!("profiles inherit in a circle: {}", names.join(" -> "));
+    let problem = match places.first() {
+        Some(at) => Problem::at((*at).clone(), message),
+        None => Problem::of("", message),
+    };
+    problem.help("remove one of these inherits lines")
+}
+
+fn unknown_profile(named: &Sourced<String>, drafts: &BTreeMap<String, Draft>) -> Problem {
+    let names: Vec<&str> = drafts.keys().map(String::as_str).collect();
+    let problem = Problem::at(named.origin.clone(), format!("no profile \"{}\"", named.value));
+    match did_you_mean(&named.value, &names) {
+        Some(meant) => problem.help(format!("did you mean \"{meant}\"?")),
+        None if names.is_empty() => problem.help(format!("write a [profile.{}]", named.value)),
+        None => problem.help(format!("there are: {}", names.join(", "))),
+    }
+}
+
+/// Values that are right one by one, but not together.
+fn contradiction(profile: &Profile) -> Option<Problem> {
+    let (high, max) = (profile.memory_high.as_ref()?, profile.memory_max.as_ref()?);
+    let above = match (high.value, max.value) {
+        (Memory::Bytes(high), Memory::Bytes(max)) => high > max,
+        (Memory::Percent(high), Memory::Percent(max)) => high > max,
+        // Which one is larger depends on the machine; applied as they are.
+        _ => false,
+    };
+    above.then(|| {
+        let message = format!(
+            "memory_high ({}) is above memory_max ({}): it would never act",
+            high.value, max.value
+        );
+        Problem::at(high.origin.clone(), message)
+            .see(max.origin.clone(), "is the maximum")
+            .help("lower memory_high, or leave it out")
+    })
+}

@@ -1,0 +1,195 @@
+//! The configuration: found, read safely, checked, and turned into a [`Policy`].
+//!
+//! A configuration that cannot be used locks nobody out: [`load`] then gives the last
+//! one that could, and without such a one [`salvage`] still tells who is exempt.
+
+mod diagnostic;
+mod file;
+mod kept;
+mod merge;
+mod pattern;
+mod place;
+mod profile;
+mod schema;
+mod source;
+mod syntax;
+pub mod value;
+
+pub use diagnostic::{ConfigErrors, Origin, Problem, Severity, SourceText, Sourced};
+pub use source::Sources;
+
+use std::path::Path;
+
+use cgsandbox_protocol::Login;
+
+use crate::policy::{Match, Policy};
+use file::Tree;
+use source::Gathered;
+
+/// The policy that a login goes by.
+#[derive(Debug)]
+pub enum Load {
+    /// The configuration as it is.
+    Current {
+        /// What it says.
+        policy: Policy,
+        /// Why it could not be kept for later; a matter for the log.
+        not_kept: Option<Problem>,
+    },
+    /// The configuration as it last could be used.
+    Kept {
+        /// What it said.
+        policy: Policy,
+        /// Why it cannot be used any more.
+        errors: ConfigErrors,
+    },
+}
+
+/// There is neither a usable configuration nor a kept one.
+#[derive(Debug)]
+pub struct Unusable {
+    /// Why.
+    pub errors: ConfigErrors,
+    /// What of it can be gone by all the same.
+    pub salvaged: Salvaged,
+}
+
+/// What can be relied on in a configuration that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Salvaged {
+    /// What becomes of logins.
+    pub on_error: Login,
+    /// Who gets in whatever that says.
+    pub exempt: Match,
+}
+
+/// The files of `sources`, in the order in which they apply.
+///
+/// Refuses what anybody but root could have written, what is not a regular file, and
+/// more than 1 MiB in all.
+pub fn read(sources: &Sources) -> Result<Vec<SourceText>, ConfigErrors> {
+    let gathered = gather(sources);
+    match gathered.problems.is_empty() {
+        true => Ok(gathered.texts),
+        false => Err(ConfigErrors::new(gathered.problems, gathered.texts)),
+    }
+}
+
+/// A file of any owner, with the drop-ins beside it, for a check before it is installed.
+///
+/// Gives warnings where a login would refuse to read the file as it is.
+pub fn read_draft(path: &Path) -> Result<(Vec<SourceText>, Vec<Problem>), ConfigErrors> {
+    let gathered = Gathered::draft(path);
+    let error = |problem: &Problem| problem.severity == Severity::Error;
+    match gathered.problems.iter().any(error) {
+        false => Ok((gathered.texts, gathered.problems)),
+        true => Err(ConfigErrors::new(gathered.problems, gathered.texts)),
+    }
+}
+
+/// The policy that `texts` make up, or everything that is wrong with them.
+pub fn parse(texts: &[SourceText]) -> Result<Policy, ConfigErrors> {
+    assemble(Vec::new(), texts)
+}
+
+/// [`parse`] for files of which some could not be read, for these reasons.
+fn assemble(mut problems: Vec<Problem>, texts: &[SourceText]) -> Result<Policy, ConfigErrors> {
+    let unread = !problems.is_empty();
+    let layers: Vec<_> =
+        texts.iter().filter_map(|source| schema::read(source, &mut problems)).collect();
+    // What a broken file was to supply would be reported as missing.
+    let complete = layers.len() == texts.len() && !unread;
+    let mut cross = Vec::new();
+    let policy = merge::merge(layers, &mut cross);
+    if complete {
+        problems.append(&mut cross);
+    }
+    if problems.is_empty() {
+        return Ok(policy);
+    }
+    let place = |problem: &Problem| {
+        let file = texts.iter().position(|source| source.path == problem.file);
+        (file, problem.origin.as_ref().map(|at| (at.line, at.column)))
+    };
+    problems.sort_by_key(place);
+    Err(ConfigErrors::new(problems, texts.to_vec()))
+}
+
+/// The policy for a login: of `sources`, or as kept in `state_dir`, where a usable one
+/// is kept in turn.
+pub fn load(sources: &Sources, state_dir: &Path) -> Result<Load, Box<Unusable>> {
+    with_host(|tree| load_from(tree, sources, state_dir, true))
+}
+
+/// What [`load`] gives, without keeping anything: to tell what a login would get.
+pub fn preview(sources: &Sources, state_dir: &Path) -> Result<Load, Box<Unusable>> {
+    with_host(|tree| load_from(tree, sources, state_dir, false))
+}
+
+/// `on_error` and `exempt` out of files that may be wrong everywhere else.
+///
+/// Files that are not TOML are passed over. A list of exemptions of which an entry
+/// cannot be read exempts nobody: the entry may be what kept somebody out of it.
+pub fn salvage(texts: &[SourceText]) -> Salvaged {
+    let mut salvaged = Salvaged { on_error: Login::Deny, exempt: Match::default() };
+    for source in texts {
+        let Some(layer) = schema::read(source, &mut Vec::new()) else { continue };
+        if let Some(login) = layer.on_error {
+            salvaged.on_error = login.value;
+        }
+        if let Some(exempt) = layer.exempt {
+            salvaged.exempt = if layer.exempt_is_broken { Match::default() } else { exempt };
+        }
+    }
+    salvaged
+}
+
+fn gather(sources: &Sources) -> Gathered {
+    match Tree::host() {
+        Ok(tree) => sources.gather(&tree),
+        Err(problem) => Gathered::failed(problem),
+    }
+}
+
+fn with_host(
+    load: impl FnOnce(&Tree) -> Result<Load, Box<Unusable>>,
+) -> Result<Load, Box<Unusable>> {
+    match Tree::host() {
+        Ok(tree) => load(&tree),
+        Err(problem) => Err(Unusable::because(ConfigErrors::new(vec![problem], Vec::new()))),
+    }
+}
+
+fn load_from(
+    tree: &Tree,
+    sources: &Sources,
+    state_dir: &Path,
+    keep: bool,
+) -> Result<Load, Box<Unusable>> {
+    let Gathered { texts, problems, .. } = sources.gather(tree);
+    match assemble(problems, &texts) {
+        Ok(policy) => {
+            let kept = if keep { kept::keep(tree, state_dir, sources, &texts) } else { Ok(()) };
+            Ok(Load::Current { policy, not_kept: kept.err() })
+        }
+        Err(mut errors) => {
+            let kept = kept::recall(tree, state_dir, sources);
+            match kept.map(|texts| texts.and_then(|texts| parse(&texts).ok())) {
+                Ok(Some(policy)) => return Ok(Load::Kept { policy, errors }),
+                Ok(None) => {}
+                Err(problem) => errors.push(problem),
+            }
+            Err(Unusable::because(errors))
+        }
+    }
+}
+
+impl Unusable {
+    fn because(errors: ConfigErrors) -> Box<Self> {
+        let salvaged = salvage(errors.texts());
+        Box::new(Unusable { errors, salvaged })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Who gets which sandbox. Pure: no file, no NSS, no system call.
+
+mod matching;
+mod profile;
+
+pub use matching::{Match, Pattern, Specificity, Verdict, Who};
+pub use profile::{Profile, Setting};
+
+use std::collections::BTreeMap;
+
+use cgsandbox_protocol::Login;
+
+use crate::config::{Origin, Sourced};
+
+/// The whole configuration, checked and with every inheritance resolved.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// What becomes of a login whose sandbox cannot be built.
+    pub on_error: Login,
+    /// Who is never sandboxed, besides uid 0.
+    pub exempt: Match,
+    /// The PAM services whose logins are sandboxed.
+    pub services: Vec<String>,
+    /// Where the users' cgroups are, below the mount point of each hierarchy.
+    pub cgroup_root: String,
+    pub(crate) profiles: BTreeMap<String, Resolved>,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// A profile together with what it inherits.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolved {
+    pub profile: Profile,
+    /// Its own name, then those it inherits from, nearest first.
+    pub chain: Vec<String>,
+    pub origin: Origin,
+}
+
+/// One `[[rule]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Whom it is for.
+    pub matches: Match,
+    /// The profile they get.
+    pub profile: Sourced<String>,
+    /// Where its `match` is written.
+    pub origin: Origin,
+}
+
+/// Who logs in, as NSS has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Subject {
+    /// The name that was logged in with.
+    pub name: String,
+    /// The name that NSS gives for the uid. Where one uid has two names, a pattern that
+    /// fits either fits the user: the sandbox is the uid's, not the name's.
+    pub canonical: Option<String>,
+    /// The user id.
+    pub uid: u32,
+    /// The primary group.
+    pub gid: u32,
+    /// All groups, the primary one included, by id and, where NSS knows it, name.
+    /// Needed only if [`Policy::needs_groups`] says so; without it a group pattern fits
+    /// nobody, but for the primary group by id.
+    pub groups: Option<Vec<(u32, Option<String>)>>,
+}
+
+/// What the policy has for a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// No sandbox.
+    Unconfined(Unconfined),
+    /// A sandbox.
+    Confined(Box<Confined>),
+}
+
+/// Why a login gets no sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unconfined {
+    /// uid 0 never gets one.
+    Root,
+    /// The user is exempt, by this entry.
+    Exempt(Sourced<Pattern>),
+    /// The configuration is for other services.
+    Service {
+        /// The one logged in through.
+        service: String,
+        /// Those it is for.
+        services: Vec<String>,
+    },
+    /// No rule is for this user.
+    NoRule,
+}
+
+/// Which sandbox a login gets, and why this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confined {
+    /// The rule that won.
+    pub rule: Rule,
+    /// Its entry that matched; the most specific one, if several did.
+    pub pattern: Sourced<Pattern>,
+    /// The other rules, in the order of the files.
+    pub lost: Vec<(Rule, Loss)>,
+    /// The profile, inherited values included.
+    pub profile: Profile,
+    /// The profile's name, then those it inherits from, nearest first.
+    pub chain: Vec<String>,
+}
+
+/// Why a rule did not win.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// It is for others.
+    NoMatch,
+    /// It excludes this user, by this entry.
+    Excluded(Sourced<Pattern>),
+    /// It matched, but by this less specific entry.
+    LessSpecific(Sourced<Pattern>),
+    /// It matched as specifically, but a later rule did so too.
+    Earlier,
+}
+
+impl Policy {
+    /// Whether [`Self::choose`] must know the user's groups: asking for them can take a
+    /// directory server, so they are looked up only for policies that speak of groups.
+    pub fn needs_groups(&self) -> bool {
+        self.exempt.needs_groups() || self.rules.iter().any(|rule| rule.matches.needs_groups())
+    }
+
+    /// What `subject` gets when logging in through `service`.
+    pub fn choose(&self, subject: &Subject, service: &str) -> Choice {
+        if subject.uid == 0 {
+            return Choice::Unconfined(Unconfined::Root);
+        }
+        if !self.services.iter().any(|ours| ours == service) {
+            let (service, services) = (service.to_owned(), self.services.clone());
+            return Choice::Unconfined(Unconfined::Service { service, services });
+        }
+        if let Verdict::Matched(pattern) = self.exempt.judge(subject) {
+            return Choice::Unconfined(Unconfined::Exempt(pattern.clone()));
+        }
+        self.confine(subject).map_or(Choice::Unconfined(Unconfined::NoRule), |confined| {
+            Choice::Confined(Box::new(confined))
+        })
+    }
+
+    /// The winning rule is the most specific one; among equals the last.
+    fn confine(&self, subject: &Subject) -> Option<Confined> {
+        let verdicts: Vec<Verdict<'_>> =
+            self.rules.iter().map(|rule| rule.matches.judge(subject)).collect();
+        let specificity = |at: usize| match verdicts[at] {
+            Verdict::Matched(pattern) => Some(pattern.specificity()),
+            _ => None,
+        };
+        let winner = (0..verdicts.len())
+            .filter_map(|at| specificity(at).map(|specificity| (specificity, at)))
+            .max()
+            .map(|(_, at)| at)?;
+        let Verdict::Matched(pattern) = verdicts[winner] else { return None };
+        let rule = self.rules[winner].clone();
+        let resolved = self.profiles.get(&rule.profile.value)?;
+        let lost = (0..verdicts.len()).filter(|at| *at != winner).map(|at| {
+            let loss = match verdicts[at] {
+                Verdict::NoMatch => Loss::NoMatch,
+                Verdict::Excluded(by) => Loss::Excluded(by.clone()),
+                Verdict::Matched(own) if own.specificity() < pattern.specificity() => {
+                    Loss::LessSpecific(own.clone())
+                }
+                Verdict::Matched(_) => Loss::Earlier,
+            };
+            (self.rules[at].clone(), loss)
+        });
+        Some(Confined {
+            lost: lost.collect(),
+            pattern: pattern.clone(),
+            profile: resolved.profile.clone(),
+            chain: resolved.chain.clone(),
+            rule,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! What a sandbox allows.
+
+use std::collections::BTreeMap;
+
+use crate::config::value::{
+    CpuQuota, CpuSet, HidePid, IoLimit, Limit, Memory, OnLogout, Rlimit, RlimitPair, Weight,
+};
+use crate::config::{Origin, Sourced};
+
+/// A `[profile.NAME]`. What is none is not written there, nor in what it inherits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "the names are the directives; cgsandbox.toml(5) has them")]
+pub struct Profile {
+    pub memory_max: Option<Sourced<Memory>>,
+    pub memory_high: Option<Sourced<Memory>>,
+    pub memory_swap_max: Option<Sourced<Memory>>,
+    pub cpu_quota: Option<Sourced<CpuQuota>>,
+    pub cpu_weight: Option<Sourced<Weight>>,
+    pub allowed_cpus: Option<Sourced<CpuSet>>,
+    pub tasks_max: Option<Sourced<Limit>>,
+    pub io_weight: Option<Sourced<Weight>>,
+    pub io_read_bandwidth_max: Option<Sourced<Vec<IoLimit>>>,
+    pub io_write_bandwidth_max: Option<Sourced<Vec<IoLimit>>>,
+    pub io_read_iops_max: Option<Sourced<Vec<IoLimit>>>,
+    pub io_write_iops_max: Option<Sourced<Vec<IoLimit>>>,
+    pub limits: BTreeMap<Rlimit, Sourced<RlimitPair>>,
+    pub max_logins: Option<Sourced<Limit>>,
+    pub hidepid: Option<Sourced<HidePid>>,
+    pub on_logout: Option<Sourced<OnLogout>>,
+    pub strict: Option<Sourced<bool>>,
+}
+
+/// One directive of a profile, for people to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name, `limits.nofile` for a limit.
+    pub directive: &'static str,
+    /// Its value as an administrator would write it.
+    pub value: String,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+impl Profile {
+    /// This profile where it says something, else `other`.
+    pub(crate) fn over(mut self, other: &Profile) -> Profile {
+        fn inherit<T: Clone>(own: &mut Option<T>, other: &Option<T>) {
+            if own.is_none() {
+                own.clone_from(other);
+            }
+        }
+        inherit(&mut self.memory_max, &other.memory_max);
+        inherit(&mut self.memory_high, &other.memory_high);
+        inherit(&mut self.memory_swap_max, &other.memory_swap_max);
+        inherit(&mut self.cpu_quota, &other.cpu_quota);
+        inherit(&mut self.cpu_weight, &other.cpu_weight);
+        inherit(&mut self.allowed_cpus, &other.allowed_cpus);
+        inherit(&mut self.tasks_max, &other.tasks_max);
+        inherit(&mut self.io_weight, &other.io_weight);
+        inherit(&mut self.io_read_bandwidth_max, &other.io_read_bandwidth_max);
+        inherit(&mut self.io_write_bandwidth_max, &other.io_write_bandwidth_max);
+        inherit(&mut self.io_read_iops_max, &other.io_read_iops_max);
+        inherit(&mut self.io_write_iops_max, &other.io_write_iops_max);
+        for (rlimit, pair) in &other.limits {
+            self.limits.entry(*rlimit).or_insert_with(|| pair.clone());
+        }
+        inherit(&mut self.max_logins, &other.max_logins);
+        inherit(&mut self.hidepid, &other.hidepid);
+        inherit(&mut self.on_logout, &other.on_logout);
+        inherit(&mut self.strict, &other.strict);
+        self
+    }
+
+    /// Everything it says, in the order of the documentation.
+    pub fn settings(&self) -> Vec<Setting> {
+        let mut all = Settings(Vec::new());
+        all.add("memory_max", &self.memory_max);
+        all.add("memory_high", &self.memory_high);
+        all.add("memory_swap_max", &self.memory_swap_max);
+        all.add("cpu_quota", &self.cpu_quota);
+        all.add("cpu_weight", &self.cpu_weight);
+        all.add("allowed_cpus", &self.allowed_cpus);
+        all.add("tasks_max", &self.tasks_max);
+        all.add("io_weight", &self.io_weight);
+        all.add_list("io_read_bandwidth_max", &self.io_read_bandwidth_max);
+        all.add_list("io_write_bandwidth_max", &self.io_write_bandwidth_max);
+        all.add_list("io_read_iops_max", &self.io_read_iops_max);
+        all.add_list("io_write_iops_max", &self.io_write_iops_max);
+        for (rlimit, pair) in &self.limits {
+            all.push(rlimit.directive(), pair.to_string(), &pair.origin);
+        }
+        all.add("max_logins", &self.max_logins);
+        all.add("hidepid", &self.hidepid);
+        all.add("on_logout", &self.on_logout);
+        all.add("strict", &self.strict);
+        all.0
+    }
+}
+
+struct Settings(Vec<Setting>);
+
+impl Settings {
+    fn add<T: ToString>(&mut self, directive: &'static str, value: &Option<Sourced<T>>) {
+        if let Some(value) = value {
+            self.push(directive, value.value.to_string(), &value.origin);
+        }
+    }
+
+    fn add_list(&mut self, directive: &'static str, list: &Option<Sourced<Vec<IoLimit>>>) {
+        if let Some(list) = list {
+            let all: Vec<String> = list.iter().map(IoLimit::to_string).collect();
+            self.push(directive, all.join(", "), &list.origin);
+        }
+    }
+
+    fn push(&mut self, directive: &'static str, value: String, origin: &Origin) {
+        self.0.push(Setting { directive, value, origin: origin.clone() });
+    }
+}
