@@ -1,0 +1,175 @@
+//! The audit trail: one syslog line an event, facility authpriv, ident `cgsandbox`.
+//!
+//! A line is `event=NAME key=value ...`. Values that hold anything but the plainest
+//! characters are quoted and escaped, so that no user name, host or terminal can end a
+//! line, begin another or add a key. The daemon behind `/dev/log` may be stuck or
+//! absent: that costs a login [`PATIENCE`] at most, and the next line that gets through
+//! says in `lost=` how many did not.
+
+use std::fmt::{Display, Write as _};
+use std::io::Write as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::time::Duration;
+
+use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+
+use crate::state::State;
+
+/// How long one line may wait for the daemon.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The longest value in a line, in characters; what is over is cut and shown as cut.
+const MAX_VALUE: usize = 512;
+
+/// How urgent a line is (syslog(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// What an administrator has to mend.
+    Error,
+    /// What works less well than asked for.
+    Warning,
+    /// What happened.
+    Info,
+}
+
+/// A line under construction.
+#[derive(Debug, Clone)]
+pub struct Event {
+    level: Level,
+    text: String,
+}
+
+impl Event {
+    /// A line that begins with `event=NAME`.
+    pub fn new(level: Level, name: &str) -> Self {
+        Event { level, text: format!("event={name}") }
+    }
+
+    /// Adds `key=value`.
+    pub fn with(mut self, key: &str, value: impl Display) -> Self {
+        // Writing to a String does not fail.
+        let _ = write!(self.text, " {key}={}", escape(&value.to_string()));
+        self
+    }
+
+    /// Adds `key=value` where there is a value.
+    pub fn with_some(self, key: &str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => self.with(key, value),
+            None => self,
+        }
+    }
+
+    /// The line, without what syslog puts before it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Hands the line to syslog, together with the number of those lost before it.
+    pub fn send(self, state: &State) {
+        let lost = state.take_lost_lines();
+        let level = self.level;
+        let line = if lost > 0 { self.with("lost", lost) } else { self };
+        if deliver(level, line.text(), Path::new("/dev/log")).is_err() {
+            state.count_lost_lines(lost + 1);
+        }
+    }
+}
+
+fn deliver(level: Level, text: &str, socket: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let connection = UnixDatagram::unbound()?;
+    connection.set_write_timeout(Some(PATIENCE))?;
+    connection.connect(socket)?;
+    let formatter = Formatter3164 {
+        facility: Facility::LOG_AUTHPRIV,
+        hostname: None,
+        process: "cgsandbox".into(),
+        pid: std::process::id(),
+    };
+    let mut logger = Logger::new(LoggerBackend::Unix(connection), formatter);
+    match level {
+        Level::Error => logger.err(text)?,
+        Level::Warning => logger.warning(text)?,
+        Level::Info => logger.info(text)?,
+    }
+    logger.backend.flush()?;
+    Ok(())
+}
+
+/// `value` as it stands in a line: bare where it is plain, else quoted.
+fn escape(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._:/@%+,-".contains(c);
+    if !value.is_empty() && value.len() <= MAX_VALUE && value.chars().all(plain) {
+        return value.to_owned();
+    }
+    let mut text = String::from("\"");
+    for (count, c) in value.chars().enumerate() {
+        if count == MAX_VALUE {
+            text.push_str("...");
+            break;
+        }
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            ' ' => text.push(c),
+            c if c.is_ascii_graphic() || c.is_alphanumeric() => text.push(c),
+            c => text.extend(c.escape_unicode()),
+        }
+    }
+    text.push('"');
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_ends_a_line_or_adds_a_key() {
+        assert_eq!(escape("alice"), "alice");
+        assert_eq!(escape(""), "\"\"");
+        assert_eq!(escape("a b=c"), "\"a b=c\"");
+        assert_eq!(escape("a\" uid=0 \\"), "\"a\\\" uid=0 \\\\\"");
+        assert_eq!(escape("x\nevent=y\u{202e}"), "\"x\\u{a}event=y\\u{202e}\"");
+        assert_eq!(escape("žofie"), "\"žofie\"");
+        assert_eq!(escape(&"a".repeat(600)), format!("\"{}...\"", "a".repeat(512)));
+    }
+
+    #[test]
+    fn a_line_reaches_the_daemon_whole() {
+        let directory = std::env::temp_dir().join(format!("cgsandbox-audit-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let path = directory.join("log");
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        let event = Event::new(Level::Info, "session_open").with("user", "a b");
+        deliver(event.level, event.text(), &path).unwrap();
+        let mut buffer = [0; 1024];
+        let length = daemon.recv(&mut buffer).unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
+        let line = std::str::from_utf8(&buffer[..length]).unwrap();
+        // 10 * 8 + 6: authpriv.info
+        assert!(line.starts_with("<86>"), "{line}");
+        assert!(line.ends_with(&format!(
+            "cgsandbox[{}]: event=session_open user=\"a b\"",
+            std::process::id()
+        )));
+    }
+
+    #[test]
+    fn a_stuck_daemon_costs_no_more_than_the_patience() {
+        let directory = std::env::temp_dir().join(format!("cgsandbox-stuck-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let path = directory.join("log");
+        let _daemon = UnixDatagram::bind(&path).unwrap();
+        let filler = UnixDatagram::unbound().unwrap();
+        filler.set_nonblocking(true).unwrap();
+        filler.connect(&path).unwrap();
+        while filler.send(b"x").is_ok() {}
+        let start = std::time::Instant::now();
+        assert!(deliver(Level::Info, "event=x", &path).is_err());
+        let took = start.elapsed();
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!(took < Duration::from_millis(100), "{took:?}");
+    }
+}

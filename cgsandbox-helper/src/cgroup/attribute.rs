@@ -1,0 +1,301 @@
+//! What a profile means in the files of cgroupfs. Pure: nothing here touches the host.
+//!
+//! Files and units are those of `cgroup-v2.rst` and `cgroup-v1/*.rst` of the kernel. The
+//! conversions of weights to v1 are systemd's, so that a host behaves alike with both.
+
+use std::collections::BTreeMap;
+
+use super::{Controller, Version};
+use crate::config::value::{CpuQuota, IoLimit, Limit, Memory};
+use crate::config::{Origin, Sourced};
+use crate::host::{Disk, Host};
+use crate::policy::Profile;
+
+/// The period of a CPU quota, in microseconds: the kernel's own default.
+const PERIOD_US: u64 = 100_000;
+
+/// One value for one file of the user's cgroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribute {
+    /// The directive that it comes from.
+    pub directive: &'static str,
+    /// The controller that the file is of.
+    pub controller: Controller,
+    /// The file.
+    pub file: &'static str,
+    /// For a limit on one disk: the first word of its line.
+    pub disk: Option<Disk>,
+    /// What is written, after the disk if there is one.
+    pub value: String,
+    /// Where the policy says so; none where it is silent and the kernel's default is
+    /// asserted, because the cgroup may still have an older policy's value.
+    pub origin: Option<Origin>,
+}
+
+/// A directive that this host can't carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// Which.
+    pub directive: &'static str,
+    /// Why not.
+    pub why: String,
+}
+
+/// What `profile` asks of the user's cgroup on `host`, in the order of writing.
+pub fn attributes(profile: &Profile, host: &Host) -> (Vec<Attribute>, Vec<Unfit>) {
+    let mut sheet = Sheet { host, attributes: Vec::new(), unfit: Vec::new() };
+    sheet.memory(profile);
+    sheet.cpu(profile);
+    sheet.cpus(profile);
+    sheet.tasks(profile);
+    sheet.io_weight(profile);
+    sheet.io_limits(profile);
+    (sheet.attributes, sheet.unfit)
+}
+
+struct Sheet<'a> {
+    host: &'a Host,
+    attributes: Vec<Attribute>,
+    unfit: Vec<Unfit>,
+}
+
+impl Sheet<'_> {
+    fn memory(&mut self, profile: &Profile) {
+        let total = self.host.memory_bytes;
+        let bytes = |memory: &Memory| memory.bytes(total);
+        let (max, high, swap) =
+            (&profile.memory_max, &profile.memory_high, &profile.memory_swap_max);
+        let version = match self.host.carries(Controller::Memory) {
+            Ok(version) => version,
+            Err(why) => {
+                self.refuse("memory_max", max, &why);
+                self.refuse("memory_high", high, &why);
+                return self.refuse("memory_swap_max", swap, &why);
+            }
+        };
+        let put = (Controller::Memory, version);
+        match version {
+            Version::Unified => {
+                let text = |memory: &Memory| or_max(bytes(memory));
+                self.put(put, "memory_max", "memory.max", max, text, "max");
+                self.put(put, "memory_high", "memory.high", high, text, "max");
+                self.put(put, "memory_swap_max", "memory.swap.max", swap, text, "max");
+            }
+            Version::Legacy => {
+                let text = |memory: &Memory| or_minus_one(bytes(memory));
+                self.put(put, "memory_max", "memory.limit_in_bytes", max, text, "-1");
+                self.refuse("memory_high", high, "cgroup v1 has no memory.high");
+                // v1 limits memory and swap together.
+                let together = max.as_ref().and_then(|max| bytes(&max.value));
+                match (swap, together) {
+                    (Some(swap), None) if bytes(&swap.value).is_some() => {
+                        let why = "cgroup v1 limits swap only together with memory_max";
+                        self.refuse("memory_swap_max", &Some(swap.clone()), why);
+                    }
+                    _ => {
+                        let text = |swap: &Memory| {
+                            or_minus_one(bytes(swap).zip(together).map(|(s, m)| s.saturating_add(m)))
+                        };
+                        let file = "memory.memsw.limit_in_bytes";
+                        self.put(put, "memory_swap_max", file, swap, text, "-1");
+                    }
+                }
+            }
+        }
+    }
+
+    fn cpu(&mut self, profile: &Profile) {
+        let (quota, weight) = (&profile.cpu_quota, &profile.cpu_weight);
+        let version = match self.host.carries(Controller::Cpu) {
+            Ok(version) => version,
+            Err(why) => {
+                self.refuse("cpu_quota", quota, &why);
+                return self.refuse("cpu_weight", weight, &why);
+            }
+        };
+        let put = (Controller::Cpu, version);
+        let per_period = |quota: &CpuQuota| match quota {
+            CpuQuota::Infinity => None,
+            // The kernel takes no quota under a millisecond.
+            CpuQuota::PerSecond(us) => Some((us / (1_000_000 / PERIOD_US)).max(1000)),
+        };
+        match version {
+            Version::Unified => {
+                let text = |quota: &CpuQuota| format!("{} {PERIOD_US}", or_max(per_period(quota)));
+                self.put(put, "cpu_quota", "cpu.max", quota, text, "max 100000");
+                let text = |weight: &crate::config::value::Weight| weight.get().to_string();
+                self.put(put, "cpu_weight", "cpu.weight", weight, text, "100");
+            }
+            Version::Legacy => {
+                let text = |quota: &CpuQuota| or_minus_one(per_period(quota));
+                self.put(put, "cpu_quota", "cpu.cfs_quota_us", quota, text, "-1");
+                let text = |weight: &crate::config::value::Weight| {
+                    (u64::from(weight.get()) * 1024 / 100).max(2).to_string()
+                };
+                self.put(put, "cpu_weight", "cpu.shares", weight, text, "1024");
+            }
+        }
+    }
+
+    fn cpus(&mut self, profile: &Profile) {
+        let cpus = &profile.allowed_cpus;
+        let version = match self.host.carries(Controller::Cpuset) {
+            Ok(version) => version,
+            Err(why) => return self.refuse("allowed_cpus", cpus, &why),
+        };
+        // v1 has no "whatever the parent has"; where the policy is silent the cgroup either
+        // is not there or was given the parent's when it was made.
+        let silent = match version {
+            Version::Unified => Some("\n"),
+            Version::Legacy => None,
+        };
+        let named = cpus.as_ref().filter(|cpus| !cpus.value.ranges().is_empty());
+        let put = (Controller::Cpuset, version);
+        match (named, silent) {
+            (None, None) => {}
+            (_, silent) => self.put(
+                put,
+                "allowed_cpus",
+                "cpuset.cpus",
+                &named.cloned(),
+                |cpus| cpus.to_string(),
+                silent.unwrap_or_default(),
+            ),
+        }
+    }
+
+    fn tasks(&mut self, profile: &Profile) {
+        let tasks = &profile.tasks_max;
+        match self.host.carries(Controller::Pids) {
+            Ok(version) => self.put(
+                (Controller::Pids, version),
+                "tasks_max",
+                "pids.max",
+                tasks,
+                |tasks| or_max(tasks.number()),
+                "max",
+            ),
+            Err(why) => self.refuse("tasks_max", tasks, &why),
+        }
+    }
+
+    fn io_weight(&mut self, profile: &Profile) {
+        let weight = &profile.io_weight;
+        let version = match self.host.carries(Controller::Io) {
+            Ok(version) => version,
+            Err(why) => return self.refuse("io_weight", weight, &why),
+        };
+        let put = (Controller::Io, version);
+        // The first file is the general one, the second the BFQ scheduler's.
+        let (files, to_file, default): (_, fn(u64) -> String, _) = match version {
+            Version::Unified => {
+                (["io.weight", "io.bfq.weight"], |w| format!("default {w}"), "default 100")
+            }
+            Version::Legacy => (
+                ["blkio.weight", "blkio.bfq.weight"],
+                |w| (w * 500 / 100).clamp(10, 1000).to_string(),
+                "500",
+            ),
+        };
+        let there: Vec<_> = files.into_iter().filter(|file| !self.host.lacks_file(file)).collect();
+        match there.first() {
+            Some(file) => {
+                let text = |weight: &crate::config::value::Weight| to_file(u64::from(weight.get()));
+                self.put(put, "io_weight", file, weight, text, default);
+            }
+            None => {
+                let why = "this kernel weighs no I/O (neither iocost nor the BFQ scheduler)";
+                self.refuse("io_weight", weight, why);
+            }
+        }
+    }
+
+    fn io_limits(&mut self, profile: &Profile) {
+        let limits: [(&'static str, &str, &'static str, &Option<Sourced<Vec<IoLimit>>>); 4] = [
+            ("io_read_bandwidth_max", "rbps", "blkio.throttle.read_bps_device", &profile.io_read_bandwidth_max),
+            ("io_write_bandwidth_max", "wbps", "blkio.throttle.write_bps_device", &profile.io_write_bandwidth_max),
+            ("io_read_iops_max", "riops", "blkio.throttle.read_iops_device", &profile.io_read_iops_max),
+            ("io_write_iops_max", "wiops", "blkio.throttle.write_iops_device", &profile.io_write_iops_max),
+        ];
+        let carried = self.host.carries(Controller::Io);
+        for (directive, key, legacy_file, wanted) in limits {
+            let Some(wanted) = wanted else { continue };
+            let version = match &carried {
+                Ok(version) => *version,
+                Err(why) => {
+                    let why = why.clone();
+                    self.unfit.push(Unfit { directive, why });
+                    continue;
+                }
+            };
+            let file = match version {
+                Version::Unified => "io.max",
+                Version::Legacy => legacy_file,
+            };
+            // Two paths may lie on one disk: the later one counts.
+            let mut by_disk: BTreeMap<Disk, Limit> = BTreeMap::new();
+            for IoLimit { path, limit, .. } in &wanted.value {
+                match self.host.disk(path.as_ref()) {
+                    Ok(disk) => drop(by_disk.insert(disk, *limit)),
+                    Err(why) => self.unfit.push(Unfit { directive, why }),
+                }
+            }
+            if self.host.lacks_file(file) {
+                let why = format!("this kernel has no {file}");
+                self.unfit.push(Unfit { directive, why });
+                continue;
+            }
+            for (disk, limit) in by_disk {
+                let value = match version {
+                    Version::Unified => format!("{key}={}", or_max(limit.number())),
+                    // 0 means no limit there.
+                    Version::Legacy => limit.number().unwrap_or(0).to_string(),
+                };
+                self.attributes.push(Attribute {
+                    directive,
+                    controller: Controller::Io,
+                    file,
+                    disk: Some(disk),
+                    value,
+                    origin: Some(wanted.origin.clone()),
+                });
+            }
+        }
+    }
+
+    fn put<T>(
+        &mut self,
+        (controller, _): (Controller, Version),
+        directive: &'static str,
+        file: &'static str,
+        wanted: &Option<Sourced<T>>,
+        text: impl Fn(&T) -> String,
+        silent: &str,
+    ) {
+        if self.host.lacks_file(file) {
+            return self.refuse(directive, wanted, &format!("this kernel has no {file}"));
+        }
+        self.attributes.push(Attribute {
+            directive,
+            controller,
+            file,
+            disk: None,
+            value: wanted.as_ref().map_or_else(|| silent.to_owned(), |wanted| text(&wanted.value)),
+            origin: wanted.as_ref().map(|wanted| wanted.origin.clone()),
+        });
+    }
+
+    fn refuse<T>(&mut self, directive: &'static str, wanted: &Option<Sourced<T>>, why: &str) {
+        if wanted.is_some() {
+            self.unfit.push(Unfit { directive, why: why.to_owned() });
+        }
+    }
+}
+
+fn or_max(number: Option<u64>) -> String {
+    number.map_or_else(|| "max".to_owned(), |number| number.to_string())
+}
+
+fn or_minus_one(number: Option<u64>) -> String {
+    number.map_or_else(|| "-1".to_owned(), |number| number.to_string())
+}

@@ -1,0 +1,112 @@
+//! Writing a user's limits, so that a cgroup in use is never left without one.
+
+use std::path::Path;
+
+use super::attribute::{Attribute, Unfit};
+use super::file;
+use super::hierarchy::{Controller, Version};
+use super::tree::Tree;
+
+/// Brings the user's cgroup to what `attributes` say; the directives that it could not, and why.
+///
+/// In a cgroup that is new (its directory is in `made`) the kernel's defaults stand already.
+/// In one that is in use, only what differs is written.
+pub fn apply(tree: &Tree, uid: u32, attributes: &[Attribute], made: &[std::path::PathBuf]) -> Vec<Unfit> {
+    let mut unfit = Vec::new();
+    for controller in Controller::ALL {
+        let Some(hierarchy) = tree.carrier(controller) else { continue };
+        let directory = tree.user_in(hierarchy, uid);
+        let is_new = made.contains(&directory);
+        let wanted: Vec<&Attribute> = attributes
+            .iter()
+            .filter(|a| a.controller == controller && !(is_new && a.origin.is_none()))
+            .collect();
+        if !is_new && controller == Controller::Io {
+            lift_stale_disk_limits(&directory, hierarchy.version, &wanted);
+        }
+        if is_new || wanted.iter().any(|attribute| !stands(&directory, attribute)) {
+            if !is_new && controller == Controller::Memory {
+                ease(&directory, hierarchy.version, &wanted);
+            }
+            unfit.extend(wanted.into_iter().filter_map(|attribute| write(&directory, attribute)));
+        }
+    }
+    unfit
+}
+
+fn write(directory: &Path, attribute: &Attribute) -> Option<Unfit> {
+    let Attribute { directive, file: name, disk, value, .. } = attribute;
+    let line = match disk {
+        Some(disk) => format!("{disk} {value}"),
+        None => value.clone(),
+    };
+    let error = file::write(&directory.join(name), &line).err()?;
+    // What the policy does not ask for is missed by nobody.
+    attribute.origin.as_ref()?;
+    Some(Unfit { directive, why: error.to_string() })
+}
+
+fn stands(directory: &Path, attribute: &Attribute) -> bool {
+    let Some(content) = file::read(&directory.join(attribute.file)) else { return false };
+    match attribute.disk {
+        None => content == attribute.value.trim_end(),
+        Some(disk) => content.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some(&disk.to_string()) && words.any(|word| word == attribute.value)
+        }),
+    }
+}
+
+/// Makes room for the writes that follow where the kernel would refuse them, or kill.
+fn ease(directory: &Path, version: Version, wanted: &[&Attribute]) {
+    match version {
+        // Below memory.max in use the kernel reclaims, then kills, at once; memory.high
+        // reclaims only. So that goes first, and gets its own value afterwards.
+        Version::Unified => {
+            if let Some(max) = wanted.iter().find(|a| a.file == "memory.max") {
+                let _ = file::write(&directory.join("memory.high"), &max.value);
+            }
+        }
+        // Memory with swap may never be limited below memory alone, at no moment.
+        Version::Legacy => {
+            let _ = file::write(&directory.join("memory.memsw.limit_in_bytes"), "-1");
+        }
+    }
+}
+
+/// Lifts limits on disks that the policy no longer names.
+fn lift_stale_disk_limits(directory: &Path, version: Version, wanted: &[&Attribute]) {
+    let (files, none): (&[&str], &str) = match version {
+        Version::Unified => (&["io.max"], "rbps=max wbps=max riops=max wiops=max"),
+        Version::Legacy => (
+            &[
+                "blkio.throttle.read_bps_device",
+                "blkio.throttle.write_bps_device",
+                "blkio.throttle.read_iops_device",
+                "blkio.throttle.write_iops_device",
+            ],
+            "0",
+        ),
+    };
+    for name in files {
+        let path = directory.join(name);
+        for line in file::read(&path).unwrap_or_default().lines() {
+            let Some(disk) = line.split_whitespace().next() else { continue };
+            let named = |a: &&&Attribute| {
+                a.file == *name && a.disk.is_some_and(|wanted| wanted.to_string() == disk)
+            };
+            let still = wanted.iter().filter(named).count();
+            // On v2 one line holds all four limits of a disk: what is still wanted of them
+            // is written right after this.
+            let stale = match version {
+                Version::Unified => !line.split_whitespace().skip(1).all(|word| {
+                    word.ends_with("=max") || wanted.iter().filter(named).any(|a| a.value == word)
+                }),
+                Version::Legacy => still == 0,
+            };
+            if stale {
+                let _ = file::write(&path, &format!("{disk} {none}"));
+            }
+        }
+    }
+}

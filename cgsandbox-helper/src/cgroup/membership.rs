@@ -1,0 +1,37 @@
+//! Which cgroups a process is in, as the kernel tells it.
+
+use super::hierarchy::Hierarchy;
+use crate::error::{Error, Result};
+
+/// The content of `/proc/PID/cgroup` (cgroups(7)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership(Vec<(String, String)>);
+
+impl Membership {
+    /// Of the process `pid`, now.
+    pub fn of(pid: u32) -> Result<Self> {
+        let path = format!("/proc/{pid}/cgroup");
+        let text = std::fs::read_to_string(&path).map_err(Error::os("read", &path))?;
+        Ok(Self::parse(&text))
+    }
+
+    /// From the text of such a file; lines that are none are passed over.
+    pub fn parse(text: &str) -> Self {
+        let line = |line: &str| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
+        };
+        Membership(text.lines().filter_map(line).collect())
+    }
+
+    /// The text that [`Membership::parse`] reads.
+    pub fn to_text(&self) -> String {
+        self.0.iter().map(|(field, path)| format!("0:{field}:{path}\n")).collect()
+    }
+
+    /// The process's cgroup in `hierarchy`.
+    pub fn path_in(&self, hierarchy: &Hierarchy) -> Option<&str> {
+        let named = |entry: &&(String, String)| hierarchy.is_named(&entry.0);
+        self.0.iter().find(named).map(|(_, path)| path.as_str())
+    }
+}

@@ -1,0 +1,76 @@
+//! `close`: a session ends, is accounted for, and what is no longer in use is removed.
+
+use std::time::{Duration, Instant};
+
+use cgsandbox_protocol::Reply;
+
+use crate::audit::{Event, Level};
+use crate::cgroup::{Membership, Tree};
+use crate::channel::Channel;
+use crate::error::{Error, Result};
+use crate::open::describe;
+use crate::session::{Leader, Session, Stage, boot_ms};
+use crate::state::State;
+use crate::{account, limits, teardown};
+
+/// How long sshd's own process, which is ending just then, may keep a session's cgroup busy.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Serves one `Request::Close`. An empty `id` takes back an open that came to no end.
+pub fn close(channel: &Channel, id: &str, leader: Leader, deadline_ms: u64) -> Result<()> {
+    let state = State::of_host();
+    let sessions = Session::of_leader(&state, leader);
+    if id.is_empty() {
+        for session in sessions.iter().filter(|session| session.stage == Stage::Opening) {
+            teardown::take_back(&state, session);
+        }
+        return channel.reply(&Reply::Closed, &[]);
+    }
+    let Some(session) = sessions.into_iter().find(|session| session.id == id) else {
+        // Only the process that opened a session may close it, whatever it asks for.
+        let cause = format!("process {} has no such session", leader.pid);
+        return Err(Error::new("close", format!("session {id}"), cause));
+    };
+    end(&state, session, Duration::from_millis(deadline_ms / 2))?;
+    channel.reply(&Reply::Closed, &[])
+}
+
+fn end(state: &State, mut session: Session, patience: Duration) -> Result<()> {
+    let host_tree = teardown::tree_of(&session)?;
+    let (tree, uid) = (&host_tree, session.uid);
+    // First the leader: from here on it is no longer the user's to limit or to kill.
+    tree.leave(uid, &session.id, session.leader.pid, &Membership::parse(&session.origin))?;
+    limits::restore(session.leader.pid, &session.previous);
+    if session.kill_at_logout {
+        tree.kill_session(uid, &session.id);
+    }
+    let left = wait_for_the_last(tree, &session);
+    log(state, tree, &session, left);
+
+    let _lock = state.lock(uid, patience)?;
+    session.stage = Stage::Closed;
+    session.keep(state)?;
+    teardown::sweep_quietly(state, tree, uid)
+}
+
+/// Waits until the session's last process is gone; how many are not.
+fn wait_for_the_last(tree: &Tree, session: &Session) -> usize {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let left = tree.members(session.uid, &session.id).len();
+        if left == 0 || Instant::now() >= end {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn log(state: &State, tree: &Tree, session: &Session, left: usize) {
+    let duration = boot_ms().saturating_sub(session.since_boot_ms);
+    let seconds = format!("{}.{:03}", duration / 1000, duration % 1000);
+    let event = describe(Event::new(Level::Info, "session_close"), session).with("duration", seconds);
+    let used = account::of_session(tree, session.uid, &session.id);
+    let hits = account::since(&session.counters, &account::limit_hits(tree, session.uid));
+    let event = used.into_iter().chain(hits).fold(event, |event, (key, value)| event.with(&key, value));
+    event.with("processes_left", left).send(state);
+}

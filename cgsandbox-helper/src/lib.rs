@@ -1,0 +1,32 @@
+//! Policy, plan and effects of pam_cgsandbox.
+//!
+//! A login goes from top to bottom:
+//!
+//! ```text
+//! config      files          -> Policy      what the administrator wrote
+//! plan        Policy + Host  -> Plan        what this login would get; `explain` shows it
+//! open        Plan           -> Session     what it got, verified; `teardown` undoes it
+//! close       Session        -> audit       what it used
+//! ```
+#![deny(unsafe_code)]
+
+pub mod account;
+pub mod audit;
+pub mod cgroup;
+pub mod channel;
+pub mod close;
+pub mod command;
+pub mod config;
+pub mod error;
+pub mod helper;
+pub mod host;
+mod inherited_fd;
+pub mod limits;
+pub mod namespace;
+pub mod open;
+pub mod plan;
+pub mod policy;
+pub mod session;
+pub mod state;
+pub mod subject;
+pub mod teardown;

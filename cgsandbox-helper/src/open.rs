@@ -1,0 +1,347 @@
+//! `open`: a login gets its sandbox, or the reason why not.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cgsandbox_protocol::{self as protocol, Entry, Namespace, Reply};
+
+use crate::audit::{Event, Level};
+use crate::cgroup::{Membership, Unfit, apply_limits};
+use crate::channel::Channel;
+use crate::config::value::{HidePid, OnLogout};
+use crate::config::{self, Load, Sources};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::plan::{Enforcement, Plan, Sandbox};
+use crate::policy::{Choice, Policy, Verdict};
+use crate::session::{Leader, Session, Stage};
+use crate::state::State;
+use crate::{account, limits, namespace, subject, teardown};
+
+/// For the user of a login whose sandbox could not be built.
+const SORRY: &str = "Login refused: your sandbox could not be set up. \
+                     Please tell the administrator; the reason is in the system log.";
+
+/// A login as the module tells it.
+#[derive(Debug)]
+pub struct Login {
+    /// `PAM_USER`.
+    pub user: String,
+    /// `PAM_SERVICE`.
+    pub service: String,
+    /// `PAM_TTY`.
+    pub tty: String,
+    /// `PAM_RHOST`.
+    pub rhost: String,
+    /// The module's `config=`; empty when not given.
+    pub config: String,
+    /// How long the module waits, in milliseconds.
+    pub deadline_ms: u64,
+    /// The process that logs in, from the kernel.
+    pub leader: Leader,
+}
+
+/// A login that gets no sandbox although it should have one.
+enum Refusal {
+    /// The policy says so.
+    TooManyLogins { max: u64 },
+    /// The host lacks what a strict profile asks for.
+    Strict(Vec<Unfit>),
+    /// It could not be built.
+    Failed(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal::Failed(error)
+    }
+}
+
+/// What stands when a login may enter.
+struct Built {
+    session: Session,
+    namespace: Option<OwnedFd>,
+    enforcement: Enforcement,
+}
+
+/// Serves one `Request::Open` from beginning to end.
+pub fn open(channel: &Channel, login: &Login) -> Result<()> {
+    let state = State::of_host();
+    let mut on_error = protocol::Login::Deny;
+    match decide(&state, login, &mut on_error) {
+        Ok(None) => channel.reply(&Reply::Unconfined, &[]),
+        Ok(Some(sandbox)) => match build(&state, &sandbox.0, sandbox.1, login) {
+            Ok(built) => hand_over(channel, &state, login, built),
+            Err(refusal) => refuse(channel, &state, login, on_error, refusal),
+        },
+        Err(error) => refuse(channel, &state, login, on_error, Refusal::Failed(error)),
+    }
+}
+
+/// The plan for this login; none when the policy leaves it alone.
+fn decide(
+    state: &State,
+    login: &Login,
+    on_error: &mut protocol::Login,
+) -> Result<Option<(Box<Sandbox>, Host)>> {
+    state.prepare()?;
+    let Some(policy) = policy_in_force(state, login, on_error)? else { return Ok(None) };
+    *on_error = policy.on_error;
+    state.publish_on_error(policy.on_error)?;
+    // Asked first, for it costs no look-up: most services of a host are not ours.
+    if !policy.services.contains(&login.service) {
+        return Ok(None);
+    }
+    let subject = subject::resolve(&login.user, policy.needs_groups())?;
+    let mut host = Host::look(&policy.cgroup_root)?;
+    if host.systemd {
+        let cause = "systemd manages this host's cgroup tree and is its only writer; \
+                     the cgroupfs back end is for hosts without systemd";
+        return Err(Error::new("use", "the cgroupfs back end", cause));
+    }
+    let Choice::Confined(confined) = policy.choose(&subject, &login.service) else {
+        return Ok(None);
+    };
+    match host.prepare_cgroups() {
+        Err(error) if !error.is_lack() => return Err(error),
+        Err(error) => host.give_up_cgroups(&error),
+        Ok(()) => {}
+    }
+    host.look_for_disks(&confined.profile);
+    match Plan::new(&policy, &subject, &login.service, &host) {
+        Plan::Unconfined(_) => Ok(None),
+        Plan::Sandbox(sandbox) => Ok(Some((sandbox, host))),
+    }
+}
+
+/// The configuration as it is, or as it last was without an error.
+///
+/// With neither, exempt users still get in where the file can be read that far.
+fn policy_in_force(
+    state: &State,
+    login: &Login,
+    on_error: &mut protocol::Login,
+) -> Result<Option<Policy>> {
+    let sources = match login.config.as_str() {
+        "" => Sources::System,
+        path => Sources::File(PathBuf::from(path)),
+    };
+    let complain = |using: &str, errors: &dyn std::fmt::Display| {
+        Event::new(Level::Error, "config_error").with("using", using).with("error", errors).send(state);
+    };
+    match config::load(&sources, state.directory()) {
+        Ok(Load::Current { policy, not_kept }) => {
+            if let Some(problem) = not_kept {
+                complain("the configuration, which could not be kept for later", &problem);
+            }
+            Ok(Some(policy))
+        }
+        Ok(Load::Kept { policy, errors }) => {
+            complain("the last configuration that parsed", &errors);
+            Ok(Some(policy))
+        }
+        Err(unusable) => {
+            complain("none", &unusable.errors);
+            let salvaged = unusable.salvaged;
+            *on_error = salvaged.on_error;
+            let subject = subject::resolve(&login.user, salvaged.exempt.needs_groups())?;
+            if let Verdict::Matched(_) = salvaged.exempt.judge(&subject) {
+                return Ok(None);
+            }
+            let cause = "it has errors and none has parsed before; run: cgsandbox check";
+            Err(Error::new("use", "the configuration", cause))
+        }
+    }
+}
+
+/// Carries out the plan up to where only the leader itself can go on. What it did is
+/// taken back when it fails.
+fn build(
+    state: &State,
+    sandbox: &Sandbox,
+    host: Host,
+    login: &Login,
+) -> std::result::Result<Built, Refusal> {
+    let (uid, tree) = (sandbox.subject.uid, &host.tree);
+    // What is left of the module's deadline must do for the rest, and for taking it back.
+    let patience = Duration::from_millis(login.deadline_ms / 2);
+    if sandbox.hidepid != HidePid::Off {
+        let _host = state.lock_shared_parts(patience)?;
+        namespace::make_state_private(state, &host.mountinfo)?;
+    }
+    let lock = state.lock(uid, patience)?;
+    teardown::sweep(state, tree, uid);
+    if let Some(max) = sandbox.max_logins
+        && teardown::live_sessions(state, uid).len() as u64 >= max
+    {
+        return Err(Refusal::TooManyLogins { max });
+    }
+    let session = new_session(state, sandbox, tree, login)?;
+    session.keep(state)?;
+    let built = (|| {
+        let mut missing = sandbox.missing.clone();
+        if !tree.hierarchies().is_empty() {
+            let made = tree.make_user(uid, sandbox.needs_cpuset())?;
+            missing.extend(apply_limits(tree, uid, &sandbox.attributes, &made));
+            tree.make_session(uid, &session.id)?;
+        }
+        let namespace = match sandbox.hidepid {
+            HidePid::Off => None,
+            hidepid => Some(namespace::obtain(state, tree, uid, hidepid)?),
+        };
+        // The session has a record and a living leader: nobody takes it for a leftover.
+        // So the slow part, for which the kernel may wait for all CPUs, needs no lock.
+        drop(lock);
+        tree.enter(uid, &session.id, login.leader.pid)?;
+        limits::end_oom_protection(login.leader.pid)?;
+        for (name, error) in limits::limit(login.leader.pid, &sandbox.rlimits) {
+            missing.push(Unfit { directive: name.directive(), why: error.to_string() });
+        }
+        if sandbox.strict && !missing.is_empty() {
+            return Err(Refusal::Strict(missing));
+        }
+        Ok((namespace, Enforcement::without(missing)))
+    })();
+    match built {
+        Ok((namespace, enforcement)) => Ok(Built { session, namespace, enforcement }),
+        Err(refusal) => {
+            teardown::take_back(state, &session);
+            Err(refusal)
+        }
+    }
+}
+
+fn new_session(
+    state: &State,
+    sandbox: &Sandbox,
+    tree: &crate::cgroup::Tree,
+    login: &Login,
+) -> Result<Session> {
+    let uid = sandbox.subject.uid;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Ok(Session {
+        id: Session::new_id(state, uid, login.leader),
+        stage: Stage::Opening,
+        uid,
+        user: login.user.clone(),
+        service: login.service.clone(),
+        rhost: login.rhost.clone(),
+        tty: login.tty.clone(),
+        profile: sandbox.confined.rule.profile.value.clone(),
+        leader: login.leader,
+        since,
+        since_boot_ms: crate::session::boot_ms(),
+        cgroup_root: tree.root().to_owned(),
+        origin: Membership::of(login.leader.pid)?.to_text(),
+        previous: limits::remember(login.leader.pid, &sandbox.rlimits)?,
+        kill_at_logout: sandbox.on_logout == OnLogout::Kill,
+        counters: account::limit_hits(tree, uid),
+    })
+}
+
+/// Lets the leader enter and makes sure that it did, before anything says so.
+fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> Result<()> {
+    let Built { mut session, namespace, enforcement } = built;
+    let entered = (|| {
+        let namespaces = namespace.iter().map(|_| Namespace::Mount).collect();
+        let fds: Vec<_> = namespace.iter().map(AsFd::as_fd).collect();
+        channel.reply(&Reply::Enter { session: session.id.clone(), namespaces }, &fds)?;
+        if channel.entry()? == Entry::Failed {
+            let cause = "the module could not, or gave up waiting";
+            return Err(Error::new("enter", "the sandbox", cause));
+        }
+        if let Some(namespace) = &namespace
+            && !crate::namespace::holds(namespace, login.leader.pid)?
+        {
+            let cause = format!("process {} is in another", login.leader.pid);
+            return Err(Error::new("enter", "the mount namespace", cause));
+        }
+        session.stage = Stage::Open;
+        session.keep(state)
+    })();
+    match entered {
+        Ok(()) => {
+            describe(Event::new(Level::Info, "session_open"), &session)
+                .with("backend", "cgroupfs")
+                .with("enforced", enforcement.word())
+                .with_some("missing", enforcement.missing())
+                .send(state);
+            if let Enforcement::Partial(missing) = &enforcement {
+                report_missing(state, &session, missing);
+            }
+            Ok(())
+        }
+        Err(error) => {
+            teardown::take_back(state, &session);
+            Err(error)
+        }
+    }
+}
+
+/// Says why each missing directive is missing: `missing=` only names them.
+fn report_missing(state: &State, session: &Session, missing: &[Unfit]) {
+    let why: Vec<String> =
+        missing.iter().map(|unfit| format!("{}: {}", unfit.directive, unfit.why)).collect();
+    Event::new(Level::Warning, "degraded")
+        .with("user", &session.user)
+        .with("uid", session.uid)
+        .with("session", &session.id)
+        .with("enforced", "partial")
+        .with("cause", why.join("; "))
+        .send(state);
+}
+
+/// Tells the log why, the user that, and the module what to do.
+fn refuse(
+    channel: &Channel,
+    state: &State,
+    login: &Login,
+    on_error: protocol::Login,
+    refusal: Refusal,
+) -> Result<()> {
+    let (verdict, message) = match &refusal {
+        Refusal::TooManyLogins { max } => (
+            protocol::Login::Deny,
+            format!("Login refused: you are logged in {max} times already, and no more is allowed."),
+        ),
+        Refusal::Strict(_) => (protocol::Login::Deny, SORRY.to_owned()),
+        Refusal::Failed(_) => (on_error, SORRY.to_owned()),
+    };
+    let event = match verdict {
+        protocol::Login::Deny => Event::new(Level::Error, "session_denied"),
+        protocol::Login::Allow => Event::new(Level::Warning, "degraded").with("enforced", "none"),
+    };
+    let event = event.with("user", &login.user).with("service", &login.service).with("rhost", &login.rhost);
+    let event = match refusal {
+        Refusal::TooManyLogins { max } => event.with("reason", "max_logins").with("max_logins", max),
+        Refusal::Strict(missing) => {
+            let why: Vec<String> =
+                missing.iter().map(|unfit| format!("{}: {}", unfit.directive, unfit.why)).collect();
+            event.with("reason", "strict").with("missing", why.join("; "))
+        }
+        Refusal::Failed(error) => event
+            .with("reason", "error")
+            .with("operation", error.operation)
+            .with("object", error.object)
+            .with("cause", error.cause),
+    };
+    event.send(state);
+    let message = match verdict {
+        protocol::Login::Deny => message,
+        protocol::Login::Allow => String::new(),
+    };
+    channel.reply(&Reply::Refused { login: verdict, message }, &[])
+}
+
+/// The part that `session_open` and `session_close` have in common.
+pub fn describe(event: Event, session: &Session) -> Event {
+    event
+        .with("user", &session.user)
+        .with("uid", session.uid)
+        .with("service", &session.service)
+        .with("rhost", &session.rhost)
+        .with("tty", &session.tty)
+        .with("session", &session.id)
+        .with("profile", &session.profile)
+}

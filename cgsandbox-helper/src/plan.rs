@@ -1,0 +1,125 @@
+//! What a login would get: policy and host put together. Pure, and the same value is
+//! shown by `cgsandbox explain` and carried out by `cgsandbox-helper open`.
+
+use crate::cgroup::{Attribute, Controller, Unfit, attributes};
+use crate::config::value::{HidePid, OnLogout, RlimitValue};
+use crate::host::Host;
+use crate::limits::Wanted;
+use crate::policy::{Choice, Confined, Policy, Subject, Unconfined};
+
+/// What becomes of one login.
+#[derive(Debug, Clone)]
+pub enum Plan {
+    /// It is left as it is.
+    Unconfined(Unconfined),
+    /// It gets a sandbox.
+    Sandbox(Box<Sandbox>),
+}
+
+/// The sandbox of a login, in full.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    /// Whose.
+    pub subject: Subject,
+    /// The rule that won, those that lost, and the profile.
+    pub confined: Confined,
+    /// What is written into the user's cgroup.
+    pub attributes: Vec<Attribute>,
+    /// The rlimits of the leader.
+    pub rlimits: Vec<Wanted>,
+    /// How much of other users' processes `/proc` shows.
+    pub hidepid: HidePid,
+    /// How many sessions the user may have at once.
+    pub max_logins: Option<u64>,
+    /// What becomes of processes that are left at logout.
+    pub on_logout: OnLogout,
+    /// Whether a login is refused when anything is missing.
+    pub strict: bool,
+    /// What this host can't carry of all that.
+    pub missing: Vec<Unfit>,
+}
+
+impl Plan {
+    /// For a login of `subject` through `service`.
+    pub fn new(policy: &Policy, subject: &Subject, service: &str, host: &Host) -> Self {
+        match policy.choose(subject, service) {
+            Choice::Unconfined(reason) => Plan::Unconfined(reason),
+            Choice::Confined(confined) => {
+                Plan::Sandbox(Box::new(Sandbox::new(subject.clone(), *confined, host)))
+            }
+        }
+    }
+}
+
+impl Sandbox {
+    fn new(subject: Subject, confined: Confined, host: &Host) -> Self {
+        let profile = &confined.profile;
+        let (attributes, mut missing) = attributes(profile, host);
+        if let Some(why) = &host.no_cgroups {
+            missing.push(Unfit { directive: "cgroup", why: why.clone() });
+        }
+        let mut hidepid = profile.hidepid.as_ref().map_or_else(HidePid::default, |h| h.value);
+        if let (true, Some(lack)) = (hidepid != HidePid::Off, &host.no_procfs) {
+            missing.push(Unfit { directive: "hidepid", why: lack.to_string() });
+            hidepid = HidePid::Off;
+        }
+        let number = |value: RlimitValue| match value {
+            RlimitValue::At(number) => Some(number),
+            RlimitValue::Infinity => None,
+        };
+        let rlimits = profile
+            .limits
+            .iter()
+            .map(|(name, pair)| (*name, number(pair.value.soft), number(pair.value.hard)))
+            .collect();
+        Sandbox {
+            subject,
+            attributes,
+            rlimits,
+            hidepid,
+            max_logins: profile.max_logins.as_ref().and_then(|max| max.value.number()),
+            on_logout: profile.on_logout.as_ref().map_or_else(OnLogout::default, |o| o.value),
+            strict: profile.strict.as_ref().is_some_and(|strict| strict.value),
+            missing,
+            confined,
+        }
+    }
+
+    /// Whether v1's cpuset is needed; v2 has all controllers in one place.
+    pub fn needs_cpuset(&self) -> bool {
+        self.attributes.iter().any(|a| a.controller == Controller::Cpuset && a.origin.is_some())
+    }
+}
+
+/// How much of a plan was put into effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "what is not enforced must be said"]
+pub enum Enforcement {
+    /// All of it.
+    Full,
+    /// All but these directives.
+    Partial(Vec<Unfit>),
+}
+
+impl Enforcement {
+    /// From what turned out to be missing.
+    pub fn without(missing: Vec<Unfit>) -> Self {
+        if missing.is_empty() { Enforcement::Full } else { Enforcement::Partial(missing) }
+    }
+
+    /// As in the audit line.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Enforcement::Full => "full",
+            Enforcement::Partial(_) => "partial",
+        }
+    }
+
+    /// The missing directives, each once, for the audit line; none when nothing is missing.
+    pub fn missing(&self) -> Option<String> {
+        let Enforcement::Partial(missing) = self else { return None };
+        let mut names: Vec<&str> = missing.iter().map(|unfit| unfit.directive).collect();
+        names.dedup();
+        Some(names.join(","))
+    }
+}

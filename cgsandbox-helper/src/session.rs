@@ -1,0 +1,186 @@
+//! The record of a login: what it takes to show it, to account for it and to take it back.
+//!
+//! It is written before anything is changed and removed after everything is undone, so
+//! whatever a crash leaves behind has a record that says how to finish.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::account::Counters;
+use crate::error::{Error, Result};
+use crate::limits::Previous;
+use crate::state::{State, make_directory, names_in};
+
+/// A process, told apart from later ones of the same pid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Its pid.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot (proc_pid_stat(5), field 22).
+    pub start: u64,
+}
+
+impl Leader {
+    /// The process that has this pid now.
+    pub fn of(pid: u32) -> Result<Self> {
+        let path = format!("/proc/{pid}/stat");
+        let stat = std::fs::read_to_string(&path).map_err(Error::os("read", &path))?;
+        // The second field is the command in parentheses, which may hold anything.
+        let start = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(19))
+            .and_then(|field| field.parse().ok())
+            .ok_or_else(|| Error::new("understand", &path, "no start time in it"))?;
+        Ok(Leader { pid, start })
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&self) -> bool {
+        Leader::of(self.pid).is_ok_and(|now| now == *self)
+    }
+
+    /// From the name of a session.
+    pub fn of_session(id: &str) -> Option<Self> {
+        let mut parts = id.split('-');
+        Some(Leader { pid: parts.next()?.parse().ok()?, start: parts.next()?.parse().ok()? })
+    }
+}
+
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Its sandbox is being built, or was when the builder died.
+    Opening,
+    /// Somebody is logged in.
+    Open,
+    /// Nobody is any more; processes may be left.
+    Closed,
+}
+
+/// One login of a user.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Session {
+    /// How far it has come.
+    pub stage: Stage,
+    /// Leader's pid and start time, and a number where one process opened several.
+    pub id: String,
+    /// Whose.
+    pub uid: u32,
+    /// The name that the user logged in by.
+    pub user: String,
+    /// The PAM service.
+    pub service: String,
+    /// The remote host as PAM has it; empty when it has none.
+    pub rhost: String,
+    /// The terminal as PAM has it; empty when it has none.
+    pub tty: String,
+    /// The profile that applied.
+    pub profile: String,
+    /// The process that opened the session.
+    pub leader: Leader,
+    /// When, in seconds since the epoch.
+    pub since: u64,
+    /// When, in milliseconds since boot.
+    pub since_boot_ms: u64,
+    /// Below which cgroup the user's is.
+    pub cgroup_root: String,
+    /// The leader's cgroups before, in the words of `/proc/PID/cgroup`.
+    pub origin: String,
+    /// What the leader had before that cgroups do not keep.
+    pub previous: Previous,
+    /// Whether processes that are left at logout are ended.
+    pub kill_at_logout: bool,
+    /// The user's counters at the start.
+    pub counters: Counters,
+}
+
+impl Session {
+    fn directory(state: &State, uid: u32) -> PathBuf {
+        state.user(uid).join("session")
+    }
+
+    fn path(state: &State, uid: u32, id: &str) -> PathBuf {
+        Self::directory(state, uid).join(id)
+    }
+
+    /// A name for a new session of `leader` that no other has.
+    pub fn new_id(state: &State, uid: u32, leader: Leader) -> String {
+        let taken = names_in(&Self::directory(state, uid));
+        let first = format!("{}-{}", leader.pid, leader.start);
+        let further = (2..).map(|n| format!("{first}-{n}"));
+        std::iter::once(first.clone()).chain(further).find(|id| !taken.contains(id)).unwrap_or(first)
+    }
+
+    /// Writes the record.
+    pub fn keep(&self, state: &State) -> Result<()> {
+        make_directory(&state.user(self.uid))?;
+        make_directory(&Self::directory(state, self.uid))?;
+        let path = Self::path(state, self.uid, &self.id);
+        let text = serde_json::to_vec(self)
+            .map_err(|cause| Error::new("write", path.display(), cause))?;
+        state.write(&path, &text)
+    }
+
+    /// The record of one session; none where there is none, or none that can be read.
+    pub fn read(state: &State, uid: u32, id: &str) -> Option<Self> {
+        if id.is_empty() || id.contains(['/', '.']) {
+            return None;
+        }
+        let text = std::fs::read(Self::path(state, uid, id)).ok()?;
+        serde_json::from_slice(&text).ok().filter(|session: &Session| session.id == id)
+    }
+
+    /// The names of a user's sessions that have a record, readable or not.
+    pub fn ids(state: &State, uid: u32) -> Vec<String> {
+        // A name with a dot is a record that was being written when its writer died.
+        names_in(&Self::directory(state, uid)).into_iter().filter(|id| !id.contains('.')).collect()
+    }
+
+    /// The sessions that `leader` opened, the latest first, whoever's they are.
+    pub fn of_leader(state: &State, leader: Leader) -> Vec<Self> {
+        let mut sessions: Vec<Self> = state
+            .users()
+            .into_iter()
+            .flat_map(|uid| Self::ids(state, uid).into_iter().filter_map(move |id| Some((uid, id))))
+            .filter(|(_, id)| Leader::of_session(id) == Some(leader))
+            .filter_map(|(uid, id)| Self::read(state, uid, &id))
+            .collect();
+        sessions.sort_by_key(|session| std::cmp::Reverse((session.since_boot_ms, session.id.len())));
+        sessions
+    }
+
+    /// Removes the record of a session.
+    pub fn forget(state: &State, uid: u32, id: &str) -> Result<()> {
+        let path = Self::path(state, uid, id);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::os("remove", path.display())(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what is left of a user's state once no session is in it; whether it is gone.
+    pub fn forget_user(state: &State, uid: u32) -> Result<bool> {
+        let directory = Self::directory(state, uid);
+        for unfinished in names_in(&directory).iter().filter(|name| name.contains('.')) {
+            let _ = std::fs::remove_file(directory.join(unfinished));
+        }
+        let _ = std::fs::remove_file(state.user(uid).join("hidepid"));
+        let _ = std::fs::remove_dir(&directory);
+        let user = state.user(uid);
+        match std::fs::remove_dir(&user) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(false),
+            Err(error) => Err(Error::os("remove", user.display())(error)),
+        }
+    }
+}
+
+/// Milliseconds since boot, suspend included (clock_gettime(2), `CLOCK_BOOTTIME`).
+pub fn boot_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(now.tv_sec * 1000 + now.tv_nsec / 1_000_000).unwrap_or_default()
+}

@@ -1,0 +1,180 @@
+//! `/run/cgsandbox`: what the kernel does not keep for us.
+//!
+//! ```text
+//! on_error              symlink to "deny" or "allow", for the module
+//! last-good             the last configuration that parsed
+//! lost                  one byte for each audit line that did not get through
+//! lock/UID              held while the sandbox of a user is built or taken down
+//! user/UID/session/ID   a login: who, from where, and what it was before
+//! user/UID/ns/mnt       the user's mount namespace, pinned
+//! user/UID/hidepid      how that namespace's /proc is mounted
+//! ```
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cgsandbox_protocol::{Login, STATE_DIR};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+
+/// A handle on the state directory.
+#[derive(Debug, Clone)]
+pub struct State {
+    directory: PathBuf,
+}
+
+/// Exclusive right to one user's sandbox, given back when dropped.
+///
+/// The lock file stays: removing it would let two holders in, one on the old file and
+/// one on the new.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code)] File);
+
+impl State {
+    /// Of this host.
+    pub fn of_host() -> Self {
+        State { directory: PathBuf::from(STATE_DIR) }
+    }
+
+    /// The directory itself.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Makes the directory where it is not there, and refuses one that is not root's own.
+    pub fn prepare(&self) -> Result<()> {
+        make_directory(&self.directory)?;
+        let about = std::fs::symlink_metadata(&self.directory)
+            .map_err(Error::os("look at", self.directory.display()))?;
+        let trusted = about.is_dir() && about.uid() == 0 && about.permissions().mode() & 0o077 == 0;
+        if !trusted {
+            let cause = "it must be a directory of root's with mode 0700; look into it, then remove it";
+            return Err(Error::new("use", self.directory.display(), cause));
+        }
+        for name in ["lock", "user"] {
+            make_directory(&self.directory.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Where a user's state is.
+    pub fn user(&self, uid: u32) -> PathBuf {
+        self.directory.join("user").join(uid.to_string())
+    }
+
+    /// The users that have any.
+    pub fn users(&self) -> Vec<u32> {
+        names_in(&self.directory.join("user")).iter().filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// Waits at most `patience` for the lock of `uid`.
+    pub fn lock(&self, uid: u32, patience: Duration) -> Result<Lock> {
+        self.lock_named(&uid.to_string(), patience)
+    }
+
+    /// Waits at most `patience` for the lock on what all users share.
+    pub fn lock_shared_parts(&self, patience: Duration) -> Result<Lock> {
+        self.lock_named("host", patience)
+    }
+
+    fn lock_named(&self, name: &str, patience: Duration) -> Result<Lock> {
+        let path = self.directory.join("lock").join(name);
+        let failed = |cause: std::io::Error| Error::os("lock", path.display())(cause);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        let end = Instant::now() + patience;
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Lock(file)),
+                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < end => {
+                    // flock(2) has no time-out, and a signal to end it would need a handler.
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+                Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                    let cause = "another login or logout of the user has held it too long";
+                    return Err(Error::new("lock", path.display(), cause));
+                }
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+    }
+
+    /// Lets the module know what to do when it has no helper to ask.
+    pub fn publish_on_error(&self, login: Login) -> Result<()> {
+        let link = self.directory.join("on_error");
+        if std::fs::read_link(&link).is_ok_and(|target| target == Path::new(login.name())) {
+            return Ok(());
+        }
+        let fresh = self.directory.join(format!(".on_error.{}", std::process::id()));
+        let failed = |cause: std::io::Error| Error::os("replace", link.display())(cause);
+        let _ = std::fs::remove_file(&fresh);
+        symlink(login.name(), &fresh).map_err(failed)?;
+        std::fs::rename(&fresh, &link).map_err(failed)
+    }
+
+    /// Writes `content` to `path` so that a reader sees all of it or nothing.
+    pub fn write(&self, path: &Path, content: &[u8]) -> Result<()> {
+        let failed = |cause: std::io::Error| Error::os("write", path.display())(cause);
+        let fresh = path.with_extension(format!("new.{}", std::process::id()));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)
+            .map_err(failed)?;
+        file.write_all(content).map_err(failed)?;
+        std::fs::rename(&fresh, path).map_err(failed)
+    }
+
+    /// How many audit lines were lost since this was last asked.
+    pub fn take_lost_lines(&self) -> u64 {
+        let path = self.directory.join("lost");
+        // Renamed first: a line lost meanwhile begins a new count.
+        let taken = self.directory.join(format!(".lost.{}", std::process::id()));
+        if std::fs::rename(&path, &taken).is_err() {
+            return 0;
+        }
+        let count = std::fs::metadata(&taken).map_or(0, |about| about.len());
+        let _ = std::fs::remove_file(&taken);
+        count
+    }
+
+    /// Counts audit lines that did not get through.
+    pub fn count_lost_lines(&self, count: u64) {
+        let path = self.directory.join("lost");
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        if let Ok(mut file) = file {
+            let _ = file.write_all(&vec![b'.'; usize::try_from(count).unwrap_or(1)]);
+        }
+    }
+}
+
+/// The names in a directory; none where there is no such directory.
+pub fn names_in(directory: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Makes a directory for root alone where it is not there yet.
+pub fn make_directory(path: &Path) -> Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::os("create", path.display())(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,41 @@
+//! Who a user is, as NSS has it: files, LDAP, SSSD alike.
+
+use std::ffi::CString;
+
+use nix::unistd::{Gid, Group, User, getgrouplist};
+
+use crate::error::{Error, Result};
+use crate::policy::Subject;
+
+/// The user of this name. Groups are asked for only if `groups`: that can take a
+/// directory server.
+pub fn resolve(name: &str, groups: bool) -> Result<Subject> {
+    let user = User::from_name(name)
+        .map_err(Error::os("look up", format!("user \"{}\"", name.escape_default())))?
+        .ok_or_else(|| {
+            let object = format!("user \"{}\"", name.escape_default());
+            Error::new("look up", object, "no such user in passwd(5) or in what nsswitch.conf names")
+        })?;
+    // One uid may have two names; the sandbox is the uid's.
+    let canonical = User::from_uid(user.uid).ok().flatten().map(|user| user.name);
+    let groups = if groups { Some(groups_of(name, user.gid)?) } else { None };
+    Ok(Subject {
+        name: name.to_owned(),
+        canonical: canonical.filter(|canonical| canonical != name),
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+        groups,
+    })
+}
+
+/// All groups, the primary one included: member lists alone would miss it, and directory
+/// groups too.
+fn groups_of(name: &str, primary: Gid) -> Result<Vec<(u32, Option<String>)>> {
+    let object = || format!("the groups of user \"{}\"", name.escape_default());
+    let c_name = CString::new(name).map_err(|_| Error::new("look up", object(), "NUL in the name"))?;
+    let gids = getgrouplist(&c_name, primary).map_err(Error::os("look up", object()))?;
+    Ok(gids
+        .into_iter()
+        .map(|gid| (gid.as_raw(), Group::from_gid(gid).ok().flatten().map(|group| group.name)))
+        .collect())
+}

@@ -1,0 +1,141 @@
+//! Taking down what is no longer in use: after a logout, a failure or a crash.
+//!
+//! Every step here can be repeated, and does nothing to a session whose leader lives or
+//! whose cgroup has a process in it. Whoever removes holds the user's lock.
+
+use std::time::Duration;
+
+use crate::audit::{Event, Level};
+use crate::cgroup::{Membership, Tree, find_hierarchies};
+use crate::error::{Error, Result};
+use crate::session::{Leader, Session, Stage};
+use crate::state::State;
+use crate::{limits, namespace};
+
+/// How long a process that is past its end may keep its cgroup busy.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// How long to wait for a user's lock when there is no deadline to keep.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What was left of a session whose end nobody saw.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Residue {
+    /// Whose.
+    pub uid: u32,
+    /// Which.
+    pub session: String,
+    /// Why nobody saw its end.
+    pub reason: &'static str,
+}
+
+/// The hierarchies below which a session's cgroups are, wherever the configuration has
+/// them now.
+pub fn tree_of(session: &Session) -> Result<Tree> {
+    let path = "/proc/self/mountinfo";
+    let mountinfo = std::fs::read_to_string(path).map_err(Error::os("read", path))?;
+    Ok(Tree::new(&find_hierarchies(&mountinfo), &session.cgroup_root))
+}
+
+/// The sessions of a user that somebody is logged in by.
+pub fn live_sessions(state: &State, uid: u32) -> Vec<Session> {
+    Session::ids(state, uid)
+        .into_iter()
+        .filter_map(|id| Session::read(state, uid, &id))
+        .filter(|session| session.stage != Stage::Closed && session.leader.is_alive())
+        .collect()
+}
+
+/// Undoes an open, as far as it came.
+pub fn take_back(state: &State, session: &Session) {
+    let undone = (|| {
+        let tree = tree_of(session)?;
+        let leader = session.leader;
+        if leader.is_alive() {
+            tree.leave(session.uid, &session.id, leader.pid, &Membership::parse(&session.origin))?;
+            limits::restore(leader.pid, &session.previous);
+        }
+        let _lock = state.lock(session.uid, LOCK_PATIENCE)?;
+        let closed = Session { stage: Stage::Closed, ..session.clone() };
+        closed.keep(state)?;
+        sweep_quietly(state, &tree, session.uid)
+    })();
+    if let Err(error) = undone {
+        complain(state, session.uid, &error);
+    }
+}
+
+/// Removes what the user's ended sessions left behind, and says so in the log.
+pub fn sweep(state: &State, tree: &Tree, uid: u32) -> Vec<Residue> {
+    let removed = remove_ended(state, tree, uid).unwrap_or_else(|error| {
+        complain(state, uid, &error);
+        Vec::new()
+    });
+    for residue in &removed {
+        Event::new(Level::Info, "residue_removed")
+            .with("uid", residue.uid)
+            .with("session", &residue.session)
+            .with("reason", residue.reason)
+            .send(state);
+    }
+    removed
+}
+
+/// As [`sweep`], for the end of a session that the log has already.
+pub fn sweep_quietly(state: &State, tree: &Tree, uid: u32) -> Result<()> {
+    remove_ended(state, tree, uid).map(drop)
+}
+
+fn remove_ended(state: &State, tree: &Tree, uid: u32) -> Result<Vec<Residue>> {
+    let mut ids = [Session::ids(state, uid), tree.sessions(uid)].concat();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut removed = Vec::new();
+    let mut in_use = false;
+    for id in ids {
+        let record = Session::read(state, uid, &id);
+        let reason = match &record {
+            Some(session) if session.stage == Stage::Closed => "ended after its logout",
+            Some(session) if session.leader.is_alive() => {
+                in_use = true;
+                continue;
+            }
+            None if Leader::of_session(&id).is_some_and(|leader| leader.is_alive()) => {
+                in_use = true;
+                continue;
+            }
+            _ => "its leader is gone",
+        };
+        if record.as_ref().is_some_and(|session| session.kill_at_logout) {
+            tree.kill_session(uid, &id);
+        }
+        let patience = if tree.members(uid, &id).is_empty() { PATIENCE } else { Duration::ZERO };
+        if tree.remove_session(uid, &id, patience)? {
+            Session::forget(state, uid, &id)?;
+            removed.push(Residue { uid, session: id, reason });
+        } else {
+            in_use = true;
+        }
+    }
+    if !in_use {
+        remove_user(state, tree, uid)?;
+    }
+    Ok(removed)
+}
+
+/// Removes what all sessions of a user share.
+fn remove_user(state: &State, tree: &Tree, uid: u32) -> Result<()> {
+    // The namespace first: it shows the user's cgroup, and its pin must not outlive it.
+    namespace::release(state, uid)?;
+    tree.remove_user(uid)?;
+    Session::forget_user(state, uid).map(drop)
+}
+
+fn complain(state: &State, uid: u32, error: &Error) {
+    Event::new(Level::Error, "cleanup_failed")
+        .with("uid", uid)
+        .with("operation", &error.operation)
+        .with("object", &error.object)
+        .with("cause", &error.cause)
+        .send(state);
+}
