@@ -1,0 +1,1 @@
+//! Tests of `pam_cgsandbox.so` through the real libpam.
