@@ -86,6 +86,8 @@ pub struct Problem {
     pub help: Option<String>,
     /// Another place that the message speaks of, and what is there.
     pub see: Option<Box<(Origin, &'static str)>>,
+    /// Whether it kept from looking, as a lack of permission does.
+    pub unread: bool,
 }
 
 impl Problem {
@@ -98,6 +100,7 @@ impl Problem {
             message: message.into(),
             help: None,
             see: None,
+            unread: false,
         }
     }
 
@@ -110,6 +113,7 @@ impl Problem {
             message: message.into(),
             help: None,
             see: None,
+            unread: false,
         }
     }
 

@@ -224,7 +224,8 @@ fn symlink(path: &Path) -> Problem {
 }
 
 fn failed(verb: &str, path: &Path, errno: Errno) -> Problem {
-    let problem = Problem::of(shown(path), format!("cannot {verb} it: {errno}"));
+    let message = format!("cannot {verb} it: {errno}");
+    let problem = Problem { unread: true, ..Problem::of(shown(path), message) };
     match errno {
         Errno::ACCESS | Errno::PERM => problem.help("run this as root"),
         _ => problem,

@@ -6,6 +6,7 @@
 mod diagnostic;
 mod file;
 mod kept;
+mod lint;
 mod merge;
 mod pattern;
 mod place;
@@ -16,6 +17,7 @@ mod syntax;
 pub mod value;
 
 pub use diagnostic::{ConfigErrors, Origin, Problem, Severity, SourceText, Sourced};
+pub use lint::lint;
 pub use source::Sources;
 
 use std::path::Path;

@@ -1,0 +1,122 @@
+//! `cgsandbox check`: what is wrong with the configuration.
+
+use std::io;
+use std::path::Path;
+
+use nix::unistd::{Group, User};
+use serde_json::{Value, json};
+
+use super::{Outcome, terminal};
+use crate::config::{self, ConfigErrors, Problem, Severity, SourceText, Sources};
+use crate::policy::{Policy, Who};
+
+/// What a check found.
+struct Findings {
+    policy: Option<Policy>,
+    problems: Vec<Problem>,
+    texts: Vec<SourceText>,
+}
+
+pub(super) fn run(file: Option<&Path>, as_json: bool) -> Outcome {
+    let findings = match file {
+        Some(file) => config::read_draft(file),
+        None => config::read(&Sources::System).map(|texts| (texts, Vec::new())),
+    };
+    let findings = findings
+        .and_then(|(texts, warnings)| examine(texts, warnings))
+        .unwrap_or_else(Findings::from);
+    match as_json {
+        true => terminal::say(&format!("{:#}\n", findings.to_json())),
+        false => findings.tell(),
+    }
+    findings.outcome()
+}
+
+fn examine(texts: Vec<SourceText>, warnings: Vec<Problem>) -> Result<Findings, ConfigErrors> {
+    let policy = config::parse(&texts)?;
+    let mut problems = warnings;
+    problems.extend(config::lint(&policy, &texts, known_to_nss));
+    Ok(Findings { policy: Some(policy), problems, texts })
+}
+
+/// In doubt yes: a directory server that does not answer is no reason for a warning.
+fn known_to_nss(who: &Who) -> bool {
+    match who {
+        Who::User(name) if name.parse::<u32>().is_err() => {
+            User::from_name(name).map_or(true, |user| user.is_some())
+        }
+        Who::Group(name) if name.parse::<u32>().is_err() => {
+            Group::from_name(name).map_or(true, |group| group.is_some())
+        }
+        _ => true,
+    }
+}
+
+impl From<ConfigErrors> for Findings {
+    fn from(errors: ConfigErrors) -> Self {
+        Findings {
+            policy: None,
+            problems: errors.problems().to_vec(),
+            texts: errors.texts().to_vec(),
+        }
+    }
+}
+
+impl Findings {
+    fn outcome(&self) -> Outcome {
+        if self.problems.iter().any(|problem| problem.unread) {
+            Outcome::NotDone
+        } else if self.of(Severity::Error).count() > 0 {
+            Outcome::Unwell
+        } else {
+            Outcome::Well
+        }
+    }
+
+    fn tell(&self) {
+        let colours = terminal::colours(&io::stderr());
+        for problem in &self.problems {
+            terminal::complain(&format!("{}\n", problem.render(&self.texts, colours)));
+        }
+        let warnings = counted(self.of(Severity::Warning).count(), "warning");
+        let Some(policy) = &self.policy else {
+            let errors = counted(self.of(Severity::Error).count(), "error");
+            return terminal::complain(&format!("{errors}, {warnings}\n"));
+        };
+        let files: Vec<&str> = self.texts.iter().map(|source| &*source.path).collect();
+        let profiles = counted(policy.profiles.len(), "profile");
+        let rules = counted(policy.rules.len(), "rule");
+        terminal::say(&format!("ok: {profiles}, {rules}, {warnings} in {}\n", files.join(", ")));
+    }
+
+    fn to_json(&self) -> Value {
+        let of = |severity| self.of(severity).map(problem_to_json).collect::<Vec<_>>();
+        json!({
+            "ok": self.policy.is_some(),
+            "errors": of(Severity::Error),
+            "warnings": of(Severity::Warning),
+            "files": self.texts.iter().map(|source| &*source.path).collect::<Vec<_>>(),
+        })
+    }
+
+    fn of(&self, severity: Severity) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(move |problem| problem.severity == severity)
+    }
+}
+
+fn problem_to_json(problem: &Problem) -> Value {
+    json!({
+        "file": &*problem.file,
+        "line": problem.origin.as_ref().map(|at| at.line),
+        "column": problem.origin.as_ref().map(|at| at.column),
+        "message": problem.message,
+        "help": problem.help,
+    })
+}
+
+fn counted(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}

@@ -1,0 +1,55 @@
+//! `cgsandbox`: the administrator's command.
+
+mod check;
+mod terminal;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0  all is well
+  1  something is not, and has been named
+  2  the command itself could not be carried out";
+
+#[derive(Debug, Parser)]
+#[command(name = "cgsandbox", version, about = "Looks after the sandboxes of SSH logins")]
+#[command(after_help = EXIT_CODES)]
+struct Arguments {
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look for mistakes in the configuration
+    Check {
+        /// This file and FILE.d/*.toml, instead of what logins go by
+        file: Option<PathBuf>,
+    },
+}
+
+/// How a command ended, by its exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// 0
+    Well,
+    /// 1
+    Unwell,
+    /// 2, as for wrong arguments
+    NotDone,
+}
+
+/// Carries out what the command line asks for.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Check { file } => check::run(file.as_deref(), arguments.json),
+    };
+    ExitCode::from(outcome as u8)
+}

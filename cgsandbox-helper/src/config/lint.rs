@@ -1,0 +1,120 @@
+//! What a usable configuration hardly means.
+
+use std::collections::BTreeSet;
+
+use super::diagnostic::{Problem, SourceText, Sourced};
+use crate::policy::{Match, Pattern, Policy, Rule, Who};
+
+/// Warnings about `policy`, made from `texts`; `exists` asks NSS whether there is such a
+/// user or group.
+pub fn lint(policy: &Policy, texts: &[SourceText], exists: impl Fn(&Who) -> bool) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    warnings.extend(nobody_is_sandboxed(policy, texts));
+    warnings.extend(unused_profiles(policy));
+    warnings.extend(rules_that_never_win(policy));
+    let patterns = policy.rules.iter().map(|rule| &rule.matches).chain([&policy.exempt]);
+    for pattern in patterns.flat_map(|matches| &matches.0) {
+        warnings.extend(names_nobody(pattern, &exists));
+    }
+    warnings.into_iter().map(Problem::warning).collect()
+}
+
+fn nobody_is_sandboxed(policy: &Policy, texts: &[SourceText]) -> Option<Problem> {
+    let file = texts.first().map(|source| &*source.path).unwrap_or_default();
+    if policy.services.is_empty() {
+        return Some(
+            Problem::of(file, "services is empty, so nobody is sandboxed")
+                .help("write services = [\"sshd\"]"),
+        );
+    }
+    let everyone = |matches: &Match| {
+        let fits_all = |pattern: &Sourced<Pattern>| pattern.who == Who::Everyone;
+        matches.0.iter().find(|pattern| fits_all(pattern)).cloned()
+    };
+    if let Some(pattern) = everyone(&policy.exempt)
+        && policy.exempt.0.iter().all(|pattern| !pattern.negated)
+    {
+        return Some(
+            Problem::at(pattern.origin, "everyone is exempt, so nobody is sandboxed")
+                .help("exempt administrators only: [\"@wheel\"]"),
+        );
+    }
+    if policy.rules.iter().all(|rule| everyone(&rule.matches).is_none()) {
+        return Some(
+            Problem::of(file, "no rule is for everyone, so other users are not sandboxed")
+                .help("if that is not meant, add a [[rule]] with match = \"*\""),
+        );
+    }
+    None
+}
+
+fn unused_profiles(policy: &Policy) -> impl Iterator<Item = Problem> {
+    let chains = policy.rules.iter().filter_map(|rule| policy.profiles.get(&rule.profile.value));
+    let used: BTreeSet<&str> =
+        chains.flat_map(|profile| &profile.chain).map(String::as_str).collect();
+    policy.profiles.iter().filter(move |(name, _)| !used.contains(name.as_str())).map(
+        |(name, profile)| {
+            Problem::at(profile.origin.clone(), format!("no rule leads to profile \"{name}\""))
+                .help("name it in a [[rule]], or remove it")
+        },
+    )
+}
+
+fn rules_that_never_win(policy: &Policy) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (at, rule) in policy.rules.iter().enumerate() {
+        let later = policy.rules.get(at + 1..).unwrap_or_default();
+        if let Some(winner) = beaten_everywhere(rule, later) {
+            let problem = Problem::at(rule.origin.clone(), "this rule never wins");
+            problems.push(
+                problem
+                    .see(winner.origin.clone(), "wins instead: of equals the later one does")
+                    .help("remove it, or move it below the other"),
+            );
+        } else if rule.matches.0.iter().all(|own| own.negated || covers(&policy.exempt, own, rule))
+        {
+            problems.push(
+                Problem::at(rule.origin.clone(), "everyone this rule is for is exempt")
+                    .help("remove the rule, or take them out of exempt"),
+            );
+        }
+    }
+    problems
+}
+
+/// The last of the later rules that take every user from `rule`, if they do.
+fn beaten_everywhere<'a>(rule: &Rule, later: &'a [Rule]) -> Option<&'a Rule> {
+    let mut last = None;
+    for own in rule.matches.0.iter().filter(|own| !own.negated) {
+        last = last.max(Some(later.iter().rposition(|other| covers(&other.matches, own, rule))?));
+    }
+    later.get(last?)
+}
+
+/// Whether `matches` has whomever `rule` has by its pattern `own`: the same pattern, and
+/// nobody left out who is not left out of `rule` as well.
+fn covers(matches: &Match, own: &Pattern, rule: &Rule) -> bool {
+    let in_rule =
+        |pattern: &Sourced<Pattern>| rule.matches.0.iter().any(|own| own.value == pattern.value);
+    matches.0.iter().any(|pattern| pattern.value == *own)
+        && matches.0.iter().all(|pattern| !pattern.negated || in_rule(pattern))
+}
+
+fn names_nobody(pattern: &Sourced<Pattern>, exists: impl Fn(&Who) -> bool) -> Option<Problem> {
+    let problem = |message: String| Problem::at(pattern.origin.clone(), message);
+    match &pattern.who {
+        Who::User(name) if name == "root" || name == "0" => Some(
+            problem("root is never sandboxed, whatever is written here".to_owned())
+                .help("remove it"),
+        ),
+        Who::User(name) if !exists(&pattern.who) => Some(
+            problem(format!("no user \"{name}\" is known here"))
+                .help("a group is written \"@name\"; is a directory server unreachable?"),
+        ),
+        Who::Group(name) if !exists(&pattern.who) => Some(
+            problem(format!("no group \"{name}\" is known here"))
+                .help("create it or remove it; is a directory server unreachable?"),
+        ),
+        _ => None,
+    }
+}
