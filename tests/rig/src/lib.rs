@@ -24,6 +24,7 @@ mod cgroup;
 mod dev;
 mod etc;
 mod host;
+mod landing;
 mod namespace;
 mod process;
 mod program;

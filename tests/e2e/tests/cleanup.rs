@@ -1,0 +1,171 @@
+//! Logging out takes away what logging in made, however the session ends.
+#![allow(clippy::unwrap_used)]
+
+use cgsandbox_rig::{Host, eventually};
+
+const LIMITED: &str = "[profile.default]\ntasks_max = 50\n";
+
+fn host(policy: &str) -> Host {
+    Host::build().user("alice").policy(policy).start()
+}
+
+#[test]
+fn the_last_logout_leaves_nothing() {
+    let host = host(LIMITED);
+    let session = host.spawn_session("alice");
+    assert!(!host.cgroups().is_empty());
+    session.logout();
+    host.assert_nothing_left();
+    host.wait_log(&["event=session_close", "user=alice"]);
+}
+
+#[test]
+fn a_logout_leaves_the_other_session_as_it_was() {
+    let host = host(LIMITED);
+    let (first, mut second) = (host.spawn_session("alice"), host.spawn_session("alice"));
+    first.logout();
+    host.wait_log(&["event=session_close"]);
+    host.assert_inside("alice");
+    assert_eq!(second.sh("test -e /proc/1 || echo hidden"), "hidden");
+    let limit = host.users_cgroup("alice", "pids").join("pids.max");
+    assert_eq!(host.read(limit).unwrap(), "50\n");
+    second.logout();
+    host.assert_nothing_left();
+}
+
+/// A process of alice's that outlives its session, after which the session is closed.
+fn leave_behind(host: &Host, command: &str) {
+    host.ssh("alice")
+        .cmd(&format!("setsid nohup {command} >/dev/null 2>&1 </dev/null &"))
+        .run()
+        .ok();
+    host.wait_log(&["event=session_close"]);
+}
+
+#[test]
+fn a_process_that_stays_keeps_its_cgroup_and_its_limits() {
+    let host = host(LIMITED);
+    leave_behind(&host, "sleep 1000");
+    let left = host.processes_of("alice");
+    assert_eq!(left.len(), 1, "{left:?}");
+    host.assert_in_leaf_of("alice", &left[0]);
+    let limit = host.users_cgroup("alice", "pids").join("pids.max");
+    assert_eq!(host.read(limit).unwrap(), "50\n");
+}
+
+#[test]
+fn a_later_login_joins_the_process_that_stayed() {
+    let host = host(LIMITED);
+    leave_behind(&host, "sleep 1000");
+    let mut session = host.spawn_session("alice");
+    assert_eq!(session.sh("ps -C sleep -o args="), "sleep 1000");
+    let left =
+        host.processes_of("alice").into_iter().find(|one| one.command == "sleep 1000").unwrap();
+    assert_eq!(left.mounts, host.process(session.shell()).unwrap().mounts);
+}
+
+#[test]
+fn what_stayed_is_cleared_once_it_ends() {
+    let host = host(LIMITED);
+    leave_behind(&host, "sleep 1000");
+    host.sh("pkill -x sleep");
+    eventually("sleep has ended", 5.0, || host.processes_of("alice").is_empty());
+    host.as_root(["cgsandbox", "gc"]).run().ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn the_next_login_clears_what_stayed_once_it_ended() {
+    let host = host(LIMITED);
+    leave_behind(&host, "sleep 1000");
+    host.sh("pkill -x sleep");
+    eventually("sleep has ended", 5.0, || host.processes_of("alice").is_empty());
+    host.ssh("alice").cmd("true").run().ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn tmux_outlives_the_login_and_is_found_again() {
+    let host = host(LIMITED);
+    host.ssh("alice").cmd("tmux new-session -d -s work 'sleep 1000'").run().ok();
+    host.wait_log(&["event=session_close"]);
+    let list = host.ssh("alice").cmd("tmux list-sessions").run();
+    assert!(list.ok().starts_with("work:"), "{list:?}");
+    for process in host.processes_of("alice") {
+        host.assert_in_leaf_of("alice", &process);
+    }
+}
+
+#[test]
+fn on_logout_kill_ends_what_would_stay() {
+    let host = host("[profile.default]\non_logout = \"kill\"\n");
+    host.ssh("alice").cmd("setsid nohup sleep 1000 >/dev/null 2>&1 </dev/null &").run().ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn on_logout_kill_spares_the_other_session() {
+    let host = host("[profile.default]\non_logout = \"kill\"\n");
+    let (mut first, mut second) = (host.spawn_session("alice"), host.spawn_session("alice"));
+    first.sh("setsid sleep 1001 >/dev/null 2>&1 &");
+    second.sh("setsid sleep 1002 >/dev/null 2>&1 &");
+    first.logout();
+    eventually("the first session's process is gone", 10.0, || {
+        !host.processes_of("alice").iter().any(|one| one.command == "sleep 1001")
+    });
+    assert_eq!(second.sh("ps -C sleep -o args="), "sleep 1002");
+}
+
+#[test]
+fn on_logout_kill_ends_what_forks_without_end() {
+    let host = host("[profile.default]\non_logout = \"kill\"\ntasks_max = 40\n");
+    let command =
+        "setsid bash -c 'while :; do sleep 0.05 & done' >/dev/null 2>&1 </dev/null & sleep 0.5";
+    host.ssh("alice").cmd(command).run();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn a_killed_monitor_does_not_lock_the_user_out() {
+    let host = host(LIMITED);
+    let session = host.spawn_session("alice");
+    host.sh(&format!("kill -9 {}", session.monitor()));
+    eventually("the connection is gone", 10.0, || host.connections().is_empty());
+    host.ssh("alice").cmd("true").run().ok();
+    host.assert_nothing_left();
+    host.wait_log(&["event=residue_removed"]);
+}
+
+#[test]
+fn gc_removes_what_a_killed_monitor_left() {
+    let host = host(LIMITED);
+    let session = host.spawn_session("alice");
+    host.sh(&format!("kill -9 {}", session.monitor()));
+    eventually("the connection is gone", 10.0, || host.processes_of("alice").is_empty());
+    assert!(!host.leftovers().is_empty(), "close has come all the same");
+    host.as_root(["cgsandbox", "gc"]).run().ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn gc_leaves_alone_what_is_in_use() {
+    let host = host(LIMITED);
+    let mut session = host.spawn_session("alice");
+    host.as_root(["cgsandbox", "gc"]).run().ok();
+    host.assert_inside("alice");
+    assert_eq!(session.sh("echo here"), "here");
+}
+
+#[test]
+fn a_monitor_killed_by_the_users_memory_bomb_leaves_nothing() {
+    let host = host("[profile.default]\nmemory_max = \"48M\"\nmemory_swap_max = \"0\"\n");
+    let mut session = host.spawn_session("alice");
+    let monitor = session.monitor();
+    // The kernel then takes the monitor first, as it might by itself.
+    host.sh(&format!("echo 1000 >/proc/{monitor}/oom_score_adj"));
+    session.send("tail /dev/zero");
+    eventually("the monitor is gone", 60.0, || host.process(monitor).is_none());
+    eventually("the rest has ended", 60.0, || host.processes_of("alice").is_empty());
+    host.ssh("alice").cmd("true").run().ok();
+    host.assert_nothing_left();
+}

@@ -1,0 +1,61 @@
+//! First logins and last logouts of one user at once: all get in, nothing is left.
+#![allow(clippy::unwrap_used)]
+
+use cgsandbox_rig::{Host, Running, patience};
+
+const AT_ONCE: usize = 100;
+
+fn host() -> Host {
+    Host::build().user("alice").user("bob").policy("[profile.default]\ntasks_max = 2000\n").start()
+}
+
+fn open_and_close(host: &Host, user: &str) -> Running {
+    host.as_root(["pamtester", "sshd", user, "open_session", "close_session"]).start()
+}
+
+fn assert_all_succeed(running: Vec<Running>) {
+    for one in running {
+        one.finish(patience(60.0)).ok();
+    }
+}
+
+#[test]
+fn a_hundred_sessions_of_one_user_come_and_go_at_once() {
+    let host = host();
+    for _ in 0..3 {
+        assert_all_succeed((0..AT_ONCE).map(|_| open_and_close(&host, "alice")).collect());
+        host.assert_nothing_left();
+    }
+}
+
+#[test]
+fn sessions_of_two_users_do_not_disturb_each_other() {
+    let host = host();
+    let users = ["alice", "bob"].into_iter().cycle().take(AT_ONCE);
+    assert_all_succeed(users.map(|user| open_and_close(&host, user)).collect());
+    host.assert_nothing_left();
+}
+
+#[test]
+fn gc_does_not_disturb_logins() {
+    let host = host();
+    for _ in 0..5 {
+        let mut running: Vec<Running> = (0..20).map(|_| open_and_close(&host, "alice")).collect();
+        running.extend((0..5).map(|_| host.as_root(["cgsandbox", "gc"]).start()));
+        assert_all_succeed(running);
+    }
+    host.assert_nothing_left();
+}
+
+#[test]
+fn twenty_ssh_logins_at_once_all_land_inside_and_leave_nothing() {
+    let host = host();
+    let login = |_| host.ssh("alice").cmd("cat /proc/self/cgroup").start();
+    let logins: Vec<Running> = (0..20).map(login).collect();
+    let sandbox = format!("{}/user-{}/session-", host.cgroup_root(), host.uid("alice"));
+    for login in logins {
+        let output = login.finish(patience(60.0));
+        assert!(output.ok().contains(&sandbox), "{output:?}");
+    }
+    host.assert_nothing_left();
+}

@@ -1,0 +1,283 @@
+//! Each directive reaches the kernel, and what runs wild is contained.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use cgsandbox_rig::{Host, eventually};
+
+fn host(profile: &str) -> Host {
+    Host::build()
+        .user("alice")
+        .user("bob")
+        .policy(&format!("[profile.default]\n{profile}\n"))
+        .start()
+}
+
+/// Where a directive is found, and what must be there.
+struct Expected {
+    directive: &'static str,
+    controllers: [&'static str; 2],
+    unified: (&'static str, &'static str),
+    legacy: Option<(&'static str, &'static str)>,
+}
+
+impl Expected {
+    /// Alice's login either has it, or says that this host can't: the file decides which.
+    #[track_caller]
+    fn check(&self, host: &Host) {
+        let _session = host.spawn_session("alice");
+        let line = host.wait_log(&["event=session_open", "user=alice"]);
+        let carrying =
+            self.controllers.iter().find(|name| host.hierarchies().carrying(name).is_some());
+        let file = carrying.and_then(|name| {
+            let unified = host.hierarchies().carrying(name).unwrap().unified;
+            let wanted = if unified { Some(self.unified) } else { self.legacy };
+            wanted.map(|(file, value)| (host.users_cgroup("alice", name).join(file), value))
+        });
+        match file.filter(|(file, _)| host.exists(file)) {
+            Some((file, value)) => {
+                let content = host.read(&file).unwrap();
+                let lines: Vec<&str> = content.lines().map(str::trim).collect();
+                assert!(lines.contains(&value), "{}: {lines:?}, not {value:?}", file.display());
+                assert!(line.contains("enforced=full"), "{line}");
+            }
+            None => {
+                assert!(line.contains("enforced=partial"), "{line}");
+                assert!(line.contains(&format!("missing={}", self.directive)), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_max_is_set() {
+    Expected {
+        directive: "memory_max",
+        controllers: ["memory"; 2],
+        unified: ("memory.max", "67108864"),
+        legacy: Some(("memory.limit_in_bytes", "67108864")),
+    }
+    .check(&host("memory_max = \"64M\""));
+}
+
+#[test]
+fn memory_high_is_set_or_said_to_be_missing() {
+    Expected {
+        directive: "memory_high",
+        controllers: ["memory"; 2],
+        unified: ("memory.high", "67108864"),
+        legacy: None,
+    }
+    .check(&host("memory_high = \"64M\""));
+}
+
+#[test]
+fn memory_swap_max_is_set_or_said_to_be_missing() {
+    Expected {
+        directive: "memory_swap_max",
+        controllers: ["memory"; 2],
+        unified: ("memory.swap.max", "1048576"),
+        legacy: Some(("memory.memsw.limit_in_bytes", "68157440")),
+    }
+    .check(&host("memory_max = \"64M\"\nmemory_swap_max = \"1M\""));
+}
+
+#[test]
+fn cpu_quota_is_set() {
+    Expected {
+        directive: "cpu_quota",
+        controllers: ["cpu"; 2],
+        unified: ("cpu.max", "150000 100000"),
+        legacy: Some(("cpu.cfs_quota_us", "150000")),
+    }
+    .check(&host("cpu_quota = \"150%\""));
+}
+
+#[test]
+fn cpu_weight_is_set() {
+    Expected {
+        directive: "cpu_weight",
+        controllers: ["cpu"; 2],
+        unified: ("cpu.weight", "200"),
+        legacy: Some(("cpu.shares", "2048")),
+    }
+    .check(&host("cpu_weight = 200"));
+}
+
+#[test]
+fn allowed_cpus_are_set() {
+    Expected {
+        directive: "allowed_cpus",
+        controllers: ["cpuset"; 2],
+        unified: ("cpuset.cpus", "0"),
+        legacy: Some(("cpuset.cpus", "0")),
+    }
+    .check(&host("allowed_cpus = \"0\""));
+}
+
+#[test]
+fn allowed_cpus_hold() {
+    let host = host("allowed_cpus = \"0\"");
+    let allowed = host.ssh("alice").cmd("grep Cpus_allowed_list /proc/self/status").run();
+    assert_eq!(allowed.ok().split_whitespace().last(), Some("0"));
+}
+
+#[test]
+fn tasks_max_is_set() {
+    Expected {
+        directive: "tasks_max",
+        controllers: ["pids"; 2],
+        unified: ("pids.max", "77"),
+        legacy: Some(("pids.max", "77")),
+    }
+    .check(&host("tasks_max = 77"));
+}
+
+#[test]
+fn io_weight_is_set_or_said_to_be_missing() {
+    Expected {
+        directive: "io_weight",
+        controllers: ["io", "blkio"],
+        unified: ("io.weight", "default 200"),
+        legacy: Some(("blkio.weight", "1000")),
+    }
+    .check(&host("io_weight = 200"));
+}
+
+/// The disk of `/`, as the kernel's limits want it: the whole one.
+fn root_disk() -> String {
+    let device = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = device.lines().find(|line| line.split(' ').nth(4) == Some("/")).unwrap();
+    let numbers = line.split(' ').nth(2).unwrap().to_owned();
+    let partition = format!("/sys/dev/block/{numbers}/partition");
+    match std::path::Path::new(&partition).exists() {
+        true => std::fs::read_to_string(format!("/sys/dev/block/{numbers}/../dev"))
+            .unwrap()
+            .trim()
+            .to_owned(),
+        false => numbers,
+    }
+}
+
+#[test]
+fn io_limits_by_path_are_set() {
+    let host = host(
+        "io_read_bandwidth_max = [\"/ 50M\"]\nio_write_bandwidth_max = [\"/ 40M\"]\n\
+         io_read_iops_max = [\"/ 3000\"]\nio_write_iops_max = [\"/ 2000\"]",
+    );
+    let _session = host.spawn_session("alice");
+    let disk = root_disk();
+    if let Some(true) = host.hierarchies().carrying("io").map(|one| one.unified) {
+        let limits = host.read(host.users_cgroup("alice", "io").join("io.max")).unwrap();
+        assert_eq!(limits, format!("{disk} rbps=52428800 wbps=41943040 riops=3000 wiops=2000\n"));
+        return;
+    }
+    for (file, value) in [
+        ("read_bps", 52_428_800),
+        ("write_bps", 41_943_040),
+        ("read_iops", 3000),
+        ("write_iops", 2000),
+    ] {
+        let file =
+            host.users_cgroup("alice", "blkio").join(format!("blkio.throttle.{file}_device"));
+        assert_eq!(host.read(&file).unwrap(), format!("{disk} {value}\n"), "{}", file.display());
+    }
+}
+
+#[test]
+fn a_path_without_a_disk_is_said_to_be_missing() {
+    let host = host("io_read_bandwidth_max = [\"/proc 50M\"]");
+    let _session = host.spawn_session("alice");
+    let line = host.wait_log(&["event=session_open"]);
+    assert!(line.contains("enforced=partial missing=io_read_bandwidth_max"), "{line}");
+}
+
+#[test]
+fn rlimits_are_set() {
+    let host = host("limits = { nofile = \"512\", core = \"0\" }");
+    let limits = host.ssh("alice").cmd("ulimit -Hn; ulimit -Sn; ulimit -c").run();
+    assert_eq!(limits.ok(), "512\n512\n0");
+}
+
+#[test]
+fn a_login_above_max_logins_is_refused_until_another_ends() {
+    let host = host("max_logins = 2");
+    let (first, _second) = (host.spawn_session("alice"), host.spawn_session("alice"));
+    let third = host.ssh("alice").cmd("true").run();
+    assert!(third.refused().to_lowercase().contains("login"), "{third:?}");
+    host.wait_log(&["event=session_denied", "user=alice"]);
+    host.ssh("bob").cmd("true").run().ok();
+    first.logout();
+    host.ssh("alice").cmd("true").run().ok();
+}
+
+#[test]
+fn strict_refuses_what_the_host_lacks() {
+    let host = host("strict = true\nio_read_bandwidth_max = [\"/proc 50M\"]");
+    host.ssh("alice").cmd("true").run().refused();
+    host.wait_log(&["event=session_denied", "io_read_bandwidth_max"]);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn a_directive_that_is_gone_from_the_policy_is_gone_with_the_next_login() {
+    let host = host("tasks_max = 77");
+    let _first = host.spawn_session("alice");
+    let file = host.users_cgroup("alice", "pids").join("pids.max");
+    assert_eq!(host.read(&file).unwrap(), "77\n");
+    host.set_policy("[profile.default]\n");
+    let _second = host.spawn_session("alice");
+    assert_eq!(host.read(&file).unwrap(), "max\n");
+}
+
+#[test]
+fn a_fork_bomb_is_contained() {
+    let host = host("tasks_max = 40");
+    let mut alice = host.spawn_session("alice");
+    alice.send("bomb() { bomb | bomb & }; bomb");
+    let tasks = host.users_cgroup("alice", "pids").join("pids.current");
+    let running = || host.read(&tasks).unwrap().trim().parse::<u32>().unwrap();
+    eventually("the bomb has reached its limit", 20.0, || running() >= 35);
+    host.ssh("bob").cmd("for i in 1 2 3 4 5; do sh -c true; done").run().ok();
+    assert!(running() <= 40);
+}
+
+#[test]
+fn a_memory_bomb_is_contained() {
+    for profile in ["memory_max = \"64M\"\nmemory_swap_max = \"0\"", "memory_max = \"64M\""] {
+        let host = host(profile);
+        let bomb = host.ssh("alice").cmd("head -c 1G /dev/zero | tail >/dev/null; echo $?").start();
+        host.ssh("bob").cmd("true").run().ok();
+        let output = bomb.finish(cgsandbox_rig::patience(60.0));
+        assert_ne!(output.stdout.trim(), "0", "{profile}: the bomb lived");
+        host.ssh("bob").cmd("true").run().ok();
+        host.ssh("alice").cmd("true").run().ok();
+    }
+}
+
+#[test]
+fn a_cpu_hog_is_contained() {
+    let host = host("cpu_quota = \"20%\"");
+    let mut alice = host.spawn_session("alice");
+    for _ in 0..4 {
+        alice.send("while :; do :; done &");
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let (before, start) = (cpu_time(&host), Instant::now());
+    host.ssh("bob").cmd("true").run().ok();
+    std::thread::sleep(Duration::from_secs(3).saturating_sub(start.elapsed()));
+    let used = cpu_time(&host) - before;
+    let share = used.as_secs_f64() / start.elapsed().as_secs_f64();
+    assert!((0.05..0.30).contains(&share), "used {share} of a processor");
+}
+
+/// What alice's sandbox has used.
+fn cpu_time(host: &Host) -> Duration {
+    if let Some(false) = host.hierarchies().carrying("cpuacct").map(|one| one.unified) {
+        let usage = host.read(host.users_cgroup("alice", "cpuacct").join("cpuacct.usage")).unwrap();
+        return Duration::from_nanos(usage.trim().parse().unwrap());
+    }
+    let usage = host.read(host.users_cgroup("alice", "cpu").join("cpu.stat")).unwrap();
+    let line = usage.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
+    Duration::from_micros(line.parse().unwrap())
+}
