@@ -12,9 +12,13 @@ pub fn lint(policy: &Policy, texts: &[SourceText], exists: impl Fn(&Who) -> bool
     warnings.extend(nobody_is_sandboxed(policy, texts));
     warnings.extend(unused_profiles(policy));
     warnings.extend(rules_that_never_win(policy));
-    let patterns = policy.rules.iter().map(|rule| &rule.matches).chain([&policy.exempt]);
-    for pattern in patterns.flat_map(|matches| &matches.0) {
-        warnings.extend(names_nobody(pattern, &exists));
+    let lists = [&policy.exempt].into_iter().chain(policy.rules.iter().map(|rule| &rule.matches));
+    let mut seen: Vec<&Who> = Vec::new();
+    for pattern in lists.flat_map(|matches| &matches.0) {
+        if !seen.contains(&&pattern.who) {
+            warnings.extend(names_nobody(pattern, &exists));
+            seen.push(&pattern.who);
+        }
     }
     warnings.into_iter().map(Problem::warning).collect()
 }
@@ -82,8 +86,11 @@ fn rules_that_never_win(policy: &Policy) -> Vec<Problem> {
     problems
 }
 
-/// The last of the later rules that take every user from `rule`, if they do.
+/// The last of the later rules that take every user from `rule`, if they do. Rules in
+/// later files are there to do so.
 fn beaten_everywhere<'a>(rule: &Rule, later: &'a [Rule]) -> Option<&'a Rule> {
+    let same_file = later.iter().take_while(|other| other.origin.file == rule.origin.file);
+    let later = &later[..same_file.count()];
     let mut last = None;
     for own in rule.matches.0.iter().filter(|own| !own.negated) {
         last = last.max(Some(later.iter().rposition(|other| covers(&other.matches, own, rule))?));
@@ -100,6 +107,10 @@ fn covers(matches: &Match, own: &Pattern, rule: &Rule) -> bool {
         && matches.0.iter().all(|pattern| !pattern.negated || in_rule(pattern))
 }
 
+/// The administrators' groups of one distribution or the other: the configuration that
+/// ships names both, and no host has both.
+const CUSTOMARY: [&str; 2] = ["sudo", "wheel"];
+
 fn names_nobody(pattern: &Sourced<Pattern>, exists: impl Fn(&Who) -> bool) -> Option<Problem> {
     let problem = |message: String| Problem::at(pattern.origin.clone(), message);
     match &pattern.who {
@@ -111,7 +122,7 @@ fn names_nobody(pattern: &Sourced<Pattern>, exists: impl Fn(&Who) -> bool) -> Op
             problem(format!("no user \"{name}\" is known here"))
                 .help("a group is written \"@name\"; is a directory server unreachable?"),
         ),
-        Who::Group(name) if !exists(&pattern.who) => Some(
+        Who::Group(name) if !CUSTOMARY.contains(&name.as_str()) && !exists(&pattern.who) => Some(
             problem(format!("no group \"{name}\" is known here"))
                 .help("create it or remove it; is a directory server unreachable?"),
         ),

@@ -1,8 +1,10 @@
 //! Text that is not TOML: the parser's words, with what usually mends it.
 
+use std::ops::Range;
+
 use toml::de::{DeTable, Error};
 
-use super::diagnostic::{Locator, Origin, Problem, SourceText};
+use super::diagnostic::{Locator, Problem, SourceText};
 
 /// Above this only the first mistake is reported: the list of a megabyte of rubbish
 /// takes more memory than a login's helper may.
@@ -43,13 +45,16 @@ fn problem(
         if let Some((source, table)) = document
             && let Some(key) = source.text.get(span.clone())
             && let Some(first) = first_of(table, key.trim_matches(['"', '\'']), span.start)
+                .or_else(|| first_header(&source.text, &span))
         {
-            let origin: Origin = locator.origin(first..first + key.len());
-            problem = problem.see(origin, "is first here");
+            problem = problem.see(locator.origin(first..first + key.len()), "is first here");
         }
         return problem;
     }
-    problem.help("quote what is neither a whole number nor true or false: memory_max = \"2G\"")
+    match remedy(error.message()) {
+        Some(remedy) => problem.help(remedy),
+        None => problem,
+    }
 }
 
 /// The last key of this name that begins before `before`.
@@ -67,4 +72,33 @@ fn first_of(table: &DeTable<'_>, name: &str, before: usize) -> Option<usize> {
         }
     }
     nearest
+}
+
+/// Where a line like that of `span` is first: the parser forgets the first `[table]`.
+fn first_header(text: &str, span: &Range<usize>) -> Option<usize> {
+    let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[start..].lines().next()?;
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let key = (span.start - start).checked_sub(indent(line))?;
+    let header = line.trim();
+    let mut at = 0;
+    for line in text[..start].split_inclusive('\n') {
+        if line.trim() == header {
+            return Some(at + indent(line) + key);
+        }
+        at += line.len();
+    }
+    None
+}
+
+fn remedy(message: &str) -> Option<&'static str> {
+    if message.contains("must be quoted") {
+        Some("put it in quotes: \"2G\"; only whole numbers, true and false go without")
+    } else if message.contains("string") {
+        Some("a string begins and ends with \" on one line")
+    } else if message.contains("array table") {
+        Some("a rule begins with the line [[rule]]")
+    } else {
+        None
+    }
 }

@@ -87,8 +87,8 @@ fn factor_of(unit: &str) -> Option<Option<u64>> {
 
 fn without_unit(number: &str) -> Invalid {
     let hint = match number.parse::<u64>() {
-        // What is at least a mebibyte was most likely meant in bytes.
-        Ok(bytes) if bytes >= 1 << 20 => {
+        // So large a number was most likely meant in bytes.
+        Ok(bytes) if bytes >= 1 << 16 => {
             format!("did you mean {bytes} bytes? Then write \"{}\"", in_bytes(bytes))
         }
         _ => format!("did you mean \"{number}M\" or \"{number}G\"? Bytes are \"{number}B\""),
