@@ -38,8 +38,12 @@ pub fn close(channel: &Channel, id: &str, leader: Leader, deadline_ms: u64) -> R
 fn end(state: &State, mut session: Session, patience: Duration) -> Result<()> {
     let host_tree = teardown::tree_of(&session)?;
     let (tree, uid) = (&host_tree, session.uid);
-    // First the leader: from here on it is no longer the user's to limit or to kill.
-    tree.leave(uid, &session.id, session.leader.pid, &Membership::parse(&session.origin))?;
+    // First the leader, and this process, which it spawned from inside: from here on they
+    // are not the user's to limit or to kill.
+    let origin = Membership::parse(&session.origin);
+    for pid in [std::process::id(), session.leader.pid] {
+        tree.leave(uid, &session.id, pid, &origin)?;
+    }
     limits::restore(session.leader.pid, &session.previous);
     if session.kill_at_logout {
         tree.kill_session(uid, &session.id);

@@ -16,11 +16,13 @@ use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::CWD;
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_reconfigure, fsconfig_set_string, fsmount,
     fsopen, fspick, mount_bind, mount_change, move_mount, open_tree, unmount,
 };
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::cgroup::Tree;
 use crate::config::value::HidePid;
@@ -44,9 +46,14 @@ pub fn lack() -> Option<Error> {
 /// The user's namespace, joined when it is there and else built.
 pub fn obtain(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<OwnedFd> {
     match pinned(state, uid)? {
-        Some(namespace) => {
+        Some(namespace) if note(state, uid).exists() => {
             adjust(state, uid, &namespace, hidepid)?;
             Ok(namespace)
+        }
+        // Pinned, and its builder died before it was furnished: nobody is in it.
+        Some(_) => {
+            release(state, uid)?;
+            build(state, tree, uid, hidepid)
         }
         None => build(state, tree, uid, hidepid),
     }
@@ -137,29 +144,65 @@ fn build(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<Owned
         .open(&path)
         .map_err(Error::os("create", path.display()))?;
 
-    let namespace = furnish(state, tree, uid, hidepid)?;
-    let open = format!("/proc/self/fd/{}", namespace.as_raw_fd());
-    mount_bind(open.as_str(), &path).map_err(Error::os("pin the namespace on", path.display()))?;
+    let namespace = make_pinned(&path)?;
+    within(&namespace, || {
+        hide_processes(hidepid)?;
+        hide_cgroups(tree, uid)?;
+        hide_state(state)
+    })?;
+    // Last: it says that the namespace is furnished.
     state.write(&note(state, uid), hidepid.to_string().as_bytes())?;
     Ok(namespace)
 }
 
-/// Makes and furnishes a namespace; this process is back in the host's afterwards.
-fn furnish(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<OwnedFd> {
+/// A new namespace, a slave of the host's, pinned on `path`.
+///
+/// The kernel pins only namespaces that are younger than the one that the pin is in, and
+/// goes by their ids (`mnt_ns_loop`). Linux 6.18 hands out ids per CPU, so a new namespace
+/// may count as older. One made on the CPU that made the host's never does.
+fn make_pinned(path: &Path) -> Result<OwnedFd> {
+    let cpus = sched_getaffinity(None).map_err(Error::os("ask for", "the CPUs of this process"))?;
+    let mut result = make_and_pin(path);
+    for cpu in (0..CpuSet::MAX_CPU).filter(|cpu| cpus.is_set(*cpu)) {
+        if !result.as_ref().is_err_and(|error| error.errno == Some(Errno::INVAL.raw_os_error())) {
+            break;
+        }
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        sched_setaffinity(None, &only).map_err(Error::os("move to", format!("CPU {cpu}")))?;
+        result = make_and_pin(path);
+    }
+    sched_setaffinity(None, &cpus).map_err(Error::os("return to", "the CPUs of before"))?;
+    result
+}
+
+fn make_and_pin(path: &Path) -> Result<OwnedFd> {
     let host = own_namespace()?;
     unshare(CloneFlags::CLONE_NEWNS).map_err(Error::os("make", "a mount namespace"))?;
-    let furnished = (|| {
-        // Before the first mount: from here on nothing made inside reaches the host,
-        // whatever the host's own mounts share, and what the host mounts still arrives.
-        let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-        mount_change("/", downstream).map_err(Error::os("make slaves of", "all mounts"))?;
-        hide_processes(hidepid)?;
-        hide_cgroups(tree, uid)?;
-        hide_state(state)?;
-        own_namespace()
-    })();
-    setns(host, CloneFlags::CLONE_NEWNS).map_err(Error::os("return to", "the host's mount namespace"))?;
-    furnished
+    // Before the first mount: from here on nothing made inside reaches the host, whatever
+    // the host's own mounts share, and what the host mounts still arrives.
+    let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    let made = mount_change("/", downstream)
+        .map_err(Error::os("make slaves of", "all mounts"))
+        .and_then(|()| own_namespace());
+    enter(&host)?;
+    let namespace = made?;
+    let open = format!("/proc/self/fd/{}", namespace.as_raw_fd());
+    mount_bind(open.as_str(), path).map_err(Error::os("pin the namespace on", path.display()))?;
+    Ok(namespace)
+}
+
+/// Does `work` in `namespace` and comes back.
+fn within<T>(namespace: &OwnedFd, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let host = own_namespace()?;
+    enter(namespace)?;
+    let done = work();
+    enter(&host)?;
+    done
+}
+
+fn enter(namespace: &OwnedFd) -> Result<()> {
+    setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS).map_err(Error::os("enter", "a mount namespace"))
 }
 
 /// Brings the /proc of a namespace that is in use to what the policy says now.
@@ -168,16 +211,12 @@ fn adjust(state: &State, uid: u32, namespace: &OwnedFd, hidepid: HidePid) -> Res
     if std::fs::read_to_string(&note).is_ok_and(|mounted| mounted == hidepid.to_string()) {
         return Ok(());
     }
-    let host = own_namespace()?;
-    setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS).map_err(Error::os("enter", "the user's namespace"))?;
-    let adjusted = (|| {
-        let about = |e: rustix::io::Errno| Error::os(format!("set hidepid={hidepid} on"), "the sandbox's /proc")(e);
+    within(namespace, || {
+        let about = |e: Errno| Error::os(format!("set hidepid={hidepid} on"), "the sandbox's /proc")(e);
         let procfs = fspick(CWD, "/proc", FsPickFlags::FSPICK_CLOEXEC).map_err(about)?;
         fsconfig_set_string(&procfs, "hidepid", hidepid.to_string()).map_err(about)?;
         fsconfig_reconfigure(&procfs).map_err(about)
-    })();
-    setns(host, CloneFlags::CLONE_NEWNS).map_err(Error::os("return to", "the host's mount namespace"))?;
-    adjusted?;
+    })?;
     state.write(&note, hidepid.to_string().as_bytes())
 }
 
@@ -188,7 +227,7 @@ fn own_namespace() -> Result<OwnedFd> {
 
 /// A procfs instance of its own, not mounted anywhere yet.
 fn new_procfs(hidepid: HidePid) -> Result<OwnedFd> {
-    let about = |e: rustix::io::Errno| Error::os("make", format!("a procfs with hidepid={hidepid}"))(e);
+    let about = |e: Errno| Error::os("make", format!("a procfs with hidepid={hidepid}"))(e);
     let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).map_err(about)?;
     // By name, not by number: names came with the options that belong to one instance,
     // so a kernel whose options are the whole pid namespace's refuses here.
@@ -204,7 +243,7 @@ fn hide_processes(hidepid: HidePid) -> Result<()> {
         .map_err(Error::os("read", "/proc/self/mountinfo"))?;
     let copy = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     for other in other_procfs(&mountinfo) {
-        let about = |e: rustix::io::Errno| Error::os("mount the sandbox's procfs over", &other)(e);
+        let about = |e: Errno| Error::os("mount the sandbox's procfs over", &other)(e);
         let copy = open_tree(&procfs, "", copy).map_err(about)?;
         attach(&copy, Path::new(&other)).map_err(about)?;
     }
@@ -233,7 +272,7 @@ fn hide_cgroups(tree: &Tree, uid: u32) -> Result<()> {
         if !own.is_dir() {
             continue;
         }
-        let about = |e: rustix::io::Errno| Error::os("hide other users' cgroups at", root.display())(e);
+        let about = |e: Errno| Error::os("hide other users' cgroups at", root.display())(e);
         let copy = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let view = open_tree(CWD, &own, copy).map_err(about)?;
         attach(&new_tmpfs("0755")?, &root).map_err(about)?;
@@ -246,14 +285,14 @@ fn hide_cgroups(tree: &Tree, uid: u32) -> Result<()> {
 /// Puts an empty directory over our state.
 fn hide_state(state: &State) -> Result<()> {
     let directory = state.directory();
-    let about = |e: rustix::io::Errno| Error::os("hide", directory.display())(e);
+    let about = |e: Errno| Error::os("hide", directory.display())(e);
     attach(&new_tmpfs("0755")?, directory).map_err(about)?;
     let marker = directory.join(INSIDE);
     File::create(&marker).map(drop).map_err(Error::os("create", marker.display()))
 }
 
 fn new_tmpfs(mode: &str) -> Result<OwnedFd> {
-    let about = |e: rustix::io::Errno| Error::os("make", "a tmpfs")(e);
+    let about = |e: Errno| Error::os("make", "a tmpfs")(e);
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(about)?;
     fsconfig_set_string(&context, "source", "cgsandbox").map_err(about)?;
     fsconfig_set_string(&context, "mode", mode).map_err(about)?;

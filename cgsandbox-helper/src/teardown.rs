@@ -50,9 +50,11 @@ pub fn live_sessions(state: &State, uid: u32) -> Vec<Session> {
 pub fn take_back(state: &State, session: &Session) {
     let undone = (|| {
         let tree = tree_of(session)?;
-        let leader = session.leader;
+        let (leader, origin) = (session.leader, Membership::parse(&session.origin));
+        // This process too: the leader may have been inside when it spawned it.
+        tree.leave(session.uid, &session.id, std::process::id(), &origin)?;
         if leader.is_alive() {
-            tree.leave(session.uid, &session.id, leader.pid, &Membership::parse(&session.origin))?;
+            tree.leave(session.uid, &session.id, leader.pid, &origin)?;
             limits::restore(leader.pid, &session.previous);
         }
         let _lock = state.lock(session.uid, LOCK_PATIENCE)?;

@@ -1,47 +1,36 @@
 //! The module's arguments: `config=PATH helper=PATH timeout=1s debug`.
 #![forbid(unsafe_code)]
 
-use crate::failure::Failure;
-use cgsandbox_protocol::HELPER;
-use std::ffi::CStr;
-use std::time::Duration;
+use crate::log::Failure;
+use std::{ffi::CStr, time::Duration};
 
 /// What the PAM line says after the module's name.
-#[derive(Debug)]
 pub struct Arguments {
     /// For the helper; empty when not given.
     pub config: String,
     pub helper: String,
-    /// How long each run of the helper may take.
+    /// How long one run of the helper may take.
     pub timeout: Duration,
     pub debug: bool,
 }
 
 impl Arguments {
     /// A wrong argument is an error: ignored, it would quietly weaken what was asked for.
-    pub fn parse(arguments: &[&CStr]) -> Result<Self, Failure> {
-        let mut parsed = Arguments {
-            config: String::new(),
-            helper: HELPER.to_owned(),
-            timeout: Duration::from_secs(1),
-            debug: false,
-        };
-        for argument in arguments {
-            let text = argument.to_string_lossy();
-            let wrong = |cause| Failure::of("argument", &text, cause);
-            let (key, value) = text.split_once('=').unwrap_or((&text, ""));
-            match key {
-                "config" | "helper" if !value.starts_with('/') => {
-                    return Err(wrong("not an absolute path"));
+    pub fn parse(words: &[&CStr]) -> Result<Self, Failure> {
+        let (config, helper) = (String::new(), cgsandbox_protocol::HELPER.to_owned());
+        let mut parsed =
+            Arguments { config, helper, timeout: Duration::from_secs(1), debug: false };
+        for word in words {
+            let word = word.to_string_lossy();
+            match word.split_once('=').unwrap_or((&word, "")) {
+                ("config", path) if path.starts_with('/') => parsed.config = path.to_owned(),
+                ("helper", path) if path.starts_with('/') => parsed.helper = path.to_owned(),
+                ("timeout", time) if let Some(time) = duration(time) => parsed.timeout = time,
+                ("debug", "") => parsed.debug = true,
+                _ => {
+                    let wanted = "not config=/PATH, helper=/PATH, timeout=1ms to 60s, or debug";
+                    return Err(Failure::of("parse", word, wanted));
                 }
-                "config" => parsed.config = value.to_owned(),
-                "helper" => parsed.helper = value.to_owned(),
-                "timeout" => {
-                    parsed.timeout =
-                        duration(value).ok_or_else(|| wrong("not from 1ms to 60s, as in 500ms"))?;
-                }
-                "debug" if value.is_empty() => parsed.debug = true,
-                _ => return Err(wrong("unknown: there are config=, helper=, timeout= and debug")),
             }
         }
         Ok(parsed)
@@ -49,12 +38,10 @@ impl Arguments {
 }
 
 fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        _ => return None,
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s')?, 1000),
     };
-    let ms = u64::from(number.parse::<u32>().ok()?) * unit_ms;
+    let ms = u64::from(number.parse::<u16>().ok()?) * unit;
     (1..=60_000).contains(&ms).then_some(Duration::from_millis(ms))
 }

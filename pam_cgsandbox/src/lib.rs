@@ -1,11 +1,8 @@
-//! `pam_cgsandbox.so` puts a login session into its user's sandbox.
-//!
-//! The module decides nothing and builds nothing: `cgsandbox-helper` does, in a process of its
-//! own. The module starts it, waits no longer than the `timeout=` argument says, and enters the
-//! namespaces that it was handed. [`session`] tells the story.
+//! `pam_cgsandbox.so` puts a login session into its user's sandbox. It decides and builds nothing:
+//! `cgsandbox-helper` does, in a process of its own. The module starts it, waits no longer than
+//! `timeout=` says, and enters what it is handed.
 
 mod args;
-mod failure;
 mod handoff;
 mod log;
 mod login;
@@ -20,7 +17,11 @@ use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 
 struct Cgsandbox;
-pam::pam_hooks!(Cgsandbox);
+
+mod exports {
+    use super::Cgsandbox;
+    pam::pam_hooks!(Cgsandbox);
+}
 
 impl PamHooks for Cgsandbox {
     fn sm_open_session(pam: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
@@ -32,12 +33,12 @@ impl PamHooks for Cgsandbox {
     }
 }
 
-/// Runs a hook and says its outcome in PAM's terms. A panic is a refusal.
+/// Says in PAM's terms what a hook has come to. A panic is a refusal.
 fn answer(hook: impl FnOnce() -> Outcome) -> PamResultCode {
-    // The runtime that this hook is set in is linked into the module and serves nobody else. The
-    // one it replaces would write to fd 2, which may be the client's, and read RUST_BACKTRACE.
+    // The Rust runtime that this is set in is the module's own and serves nobody else. Its default
+    // would write to fd 2, which may be the client's, and read RUST_BACKTRACE.
     set_hook(Box::new(|panic| {
-        log::error("session_denied", &[("operation", "panic"), ("error", &panic.to_string())]);
+        log::write(log::ERR, "session_denied", &[("panic", &panic.to_string())]);
     }));
     match catch_unwind(AssertUnwindSafe(hook)) {
         Ok(Outcome::Done) => PamResultCode::PAM_SUCCESS,

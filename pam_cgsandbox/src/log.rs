@@ -1,62 +1,67 @@
-//! Lines to syslog, `authpriv`, as the helper writes them: `event=NAME key=value ...`.
+//! What goes wrong, and its line in syslog: `authpriv`, `event=NAME key=value ...` as the helper's.
 //!
-//! `syslog(3)` is not used: its state is the host's (`openlog`), and it blocks when the daemon does.
+//! `syslog(3)` is not used: its state is the host's (`openlog`), and it waits for a stuck daemon.
 #![forbid(unsafe_code)]
 
-use cgsandbox_protocol::STATE_DIR;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use crate::login::Login;
 use std::os::unix::{fs::OpenOptionsExt, net::UnixDatagram};
+use std::{fmt::Display, fs::OpenOptions, io::Write};
 
+/// Facility and severities of syslog(3).
 const AUTHPRIV: u8 = 10 << 3;
+pub const ERR: u8 = 3;
+pub const DEBUG: u8 = 7;
 
-/// Logs what an administrator has to look at.
-pub fn error(event: &str, fields: &[(&str, &str)]) {
-    write(AUTHPRIV | 3, event, fields);
+/// The module's error: what did not work, on what, and why.
+pub struct Failure {
+    operation: &'static str,
+    object: String,
+    cause: String,
+    /// This process is still in the user's view: it must not run or read anything.
+    pub stranded: bool,
 }
 
-/// Logs what the `debug` argument asks for.
-pub fn debug(event: &str, fields: &[(&str, &str)]) {
-    write(AUTHPRIV | 7, event, fields);
+impl Failure {
+    pub fn of(operation: &'static str, object: impl Display, cause: impl Display) -> Self {
+        let (object, cause) = (object.to_string(), cause.to_string());
+        Failure { operation, object, cause, stranded: false }
+    }
+
+    /// Logs it. `enforced` is what is left of the sandbox, if the login goes on.
+    pub fn log(&self, event: &str, login: &Login, enforced: &str) {
+        let Login { user, service, rhost, .. } = login;
+        let user = user.to_string_lossy();
+        let who =
+            [("user", &*user), ("service", service), ("rhost", rhost), ("enforced", enforced)];
+        let what =
+            [("operation", self.operation), ("object", &self.object), ("error", &self.cause)];
+        write(ERR, event, &[&who[..], &what[..]].concat());
+    }
 }
 
-fn write(priority: u8, event: &str, fields: &[(&str, &str)]) {
-    let mut line = format!("<{priority}>cgsandbox[{}]: event={event}", std::process::id());
+/// Writes a line, or counts it as lost. Empty values are left out.
+pub fn write(severity: u8, event: &str, fields: &[(&str, &str)]) {
+    let (priority, pid) = (AUTHPRIV | severity, std::process::id());
+    let mut line = format!("<{priority}>cgsandbox[{pid}]: event={event}");
     for (key, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
         line.push_str(&format!(" {key}={}", escaped(value)));
     }
-    let send = || {
-        let socket = UnixDatagram::unbound()?;
+    let sent = UnixDatagram::unbound().and_then(|socket| {
         socket.set_nonblocking(true)?;
         socket.send_to(line.as_bytes(), "/dev/log")
-    };
-    if send().is_err() {
-        // The helper tells in its next line how many were lost. Best effort: no state, no count.
-        let _ = count_as_lost();
+    });
+    if sent.is_err() {
+        // For the helper's next line to tell. Where there is no state yet, the loss is not told.
+        let (path, flags) = ("/run/cgsandbox/lost", libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        let lost = OpenOptions::new().append(true).custom_flags(flags).open(path);
+        let _ = lost.and_then(|mut file| file.write_all(b"."));
     }
 }
 
-fn count_as_lost() -> io::Result<()> {
-    OpenOptions::new()
-        .append(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(format!("{STATE_DIR}/lost"))?
-        .write_all(b".")
-}
-
-/// `value` in printable ASCII, such that it cannot end its line or look like another field.
+/// `value` such that it can neither end the line nor pass for another field.
 fn escaped(value: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+/:@,%[]".contains(&byte);
-    if value.bytes().all(plain) {
+    if value.chars().all(|c| c.is_ascii_alphanumeric() || "._:/@%+,-".contains(c)) {
         return value.to_owned();
     }
-    let mut quoted = String::from("\"");
-    for byte in value.bytes().take(512) {
-        if byte == b' ' || (byte.is_ascii_graphic() && !b"\"\\=".contains(&byte)) {
-            quoted.push(char::from(byte));
-        } else {
-            quoted.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    quoted + "\""
+    format!("{:?}", value.chars().take(512).collect::<String>())
 }

@@ -9,6 +9,12 @@ use crate::builder::Builder;
 /// The one line, as documented, but for the arguments.
 const LINE: &str = "session [success=ok ignore=ignore module_unknown=ignore default=bad]";
 
+/// What stands before it. Keys let in, never a password: the port is open to every user of
+/// the machine. A stack of which every module said "ignore" would refuse.
+const STACK: &str = "auth required pam_deny.so\n\
+                     account required pam_permit.so\n\
+                     session required pam_permit.so\n";
+
 /// A user with its numbers settled.
 #[derive(Debug, Clone)]
 pub struct User {
@@ -73,8 +79,7 @@ fn write_accounts(users: &[User]) {
 }
 
 fn write_pam_stack(builder: &Builder) {
-    // Keys let in, never a password: the port is open to every user of the machine.
-    let mut stack = String::from("auth required pam_deny.so\naccount required pam_permit.so\n");
+    let mut stack = String::from(STACK);
     for line in &builder.pam_lines {
         let _ = writeln!(stack, "{line}");
     }

@@ -292,8 +292,7 @@ impl Host {
         // The directory's own private mount is made once, and stays.
         mounts.retain(|line| !self.mounts.contains(line) && !is_state_mount(line));
         left.extend(mounts.into_iter().map(|line| format!("mount {line}")));
-        let state =
-            self.as_root(["find", "/run/cgsandbox/user", "/run/cgsandbox/lock", "-mindepth", "1"]);
+        let state = self.as_root(["find", "/run/cgsandbox/user", "-mindepth", "1"]);
         left.extend(state.run().stdout.lines().map(str::to_owned));
         left
     }
