@@ -18,6 +18,7 @@ pub mod close;
 pub mod command;
 pub mod config;
 pub mod error;
+pub mod gc;
 pub mod helper;
 pub mod host;
 mod inherited_fd;

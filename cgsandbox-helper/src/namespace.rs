@@ -13,6 +13,7 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::CWD;
@@ -30,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::state::{State, make_directory};
 
 /// In a sandbox's empty `/run/cgsandbox`: tells the `cgsandbox` command where it runs.
-pub const INSIDE: &str = "inside-a-sandbox";
+const INSIDE: &str = "inside-a-sandbox";
 
 /// `f_type` of nsfs (statfs(2)).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
@@ -103,23 +104,36 @@ pub fn holds(namespace: &OwnedFd, pid: u32) -> Result<bool> {
 
 /// Makes the state directory a mount of its own that passes nothing on: the kernel
 /// refuses to pin a namespace on a mount that would be copied into that namespace.
-pub fn make_state_private(state: &State, mountinfo: &str) -> Result<()> {
+pub fn make_state_private(state: &State, mountinfo: &str, patience: Duration) -> Result<()> {
     let directory = state.directory();
-    let path = directory.to_string_lossy();
-    let private = mountinfo.lines().any(|line| {
-        let mut fields = line.split(' ').skip(4);
-        fields.next() == Some(&path) && fields.nth(1) == Some("-")
-    });
-    if private {
+    if is_private_mount(directory, mountinfo) {
         return Ok(());
     }
-    mount_bind(directory, directory).map_err(Error::os("bind", format!("{path} onto itself")))?;
-    mount_change(directory, MountPropagationFlags::PRIVATE).map_err(Error::os("make private", path))
+    let _host = state.lock_host(patience)?;
+    // Another login may have been first.
+    let path = "/proc/self/mountinfo";
+    let mountinfo = std::fs::read_to_string(path).map_err(Error::os("read", path))?;
+    if is_private_mount(directory, &mountinfo) {
+        return Ok(());
+    }
+    let name = directory.display();
+    mount_bind(directory, directory).map_err(Error::os("bind", format!("{name} onto itself")))?;
+    mount_change(directory, MountPropagationFlags::PRIVATE).map_err(Error::os("make private", name))
 }
 
-/// Undoes [`make_state_private`].
-pub fn end_private_state(state: &State) {
-    while unmount(state.directory(), UnmountFlags::NOFOLLOW).is_ok() {}
+/// Whether `directory` is a mount point without a peer and without a master: the fields
+/// before " - " that name those are absent (proc_pid_mountinfo(5)).
+fn is_private_mount(directory: &Path, mountinfo: &str) -> bool {
+    let path = directory.to_string_lossy();
+    mountinfo.lines().any(|line| {
+        let mut fields = line.split(' ').skip(4);
+        fields.next() == Some(&path) && fields.nth(1) == Some("-")
+    })
+}
+
+/// Whether this process is inside a sandbox, where the state is not to be seen.
+pub fn is_inside(state: &State) -> bool {
+    state.directory().join(INSIDE).exists()
 }
 
 fn pin(state: &State, uid: u32) -> PathBuf {

@@ -16,7 +16,7 @@ use crate::host::Host;
 use crate::plan::{Enforcement, Plan, Sandbox};
 use crate::policy::{Choice, Policy, Verdict};
 use crate::session::{Leader, Session, Stage};
-use crate::state::State;
+use crate::state::{Lock, State};
 use crate::{account, limits, namespace, subject, teardown};
 
 /// For the user of a login whose sandbox could not be built.
@@ -42,6 +42,14 @@ pub struct Login {
     pub leader: Leader,
 }
 
+impl Login {
+    /// How long to wait for others: the rest of the module's deadline must do for the
+    /// work itself, and for taking it back.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms / 2)
+    }
+}
+
 /// A login that gets no sandbox although it should have one.
 enum Refusal {
     /// The policy says so.
@@ -58,6 +66,15 @@ impl From<Error> for Refusal {
     }
 }
 
+/// What a login is to get, and the host that it is to get it on.
+struct Decided {
+    sandbox: Box<Sandbox>,
+    host: Host,
+    /// Held until the login has a cgroup of its own: till then a `gc` could remove the one
+    /// above it as unused.
+    sharing: Lock,
+}
+
 /// What stands when a login may enter.
 struct Built {
     session: Session,
@@ -71,7 +88,7 @@ pub fn open(channel: &Channel, login: &Login) -> Result<()> {
     let mut on_error = protocol::Login::Deny;
     match decide(&state, login, &mut on_error) {
         Ok(None) => channel.reply(&Reply::Unconfined, &[]),
-        Ok(Some(sandbox)) => match build(&state, &sandbox.0, sandbox.1, login) {
+        Ok(Some(decided)) => match build(&state, decided, login) {
             Ok(built) => hand_over(channel, &state, login, built),
             Err(refusal) => refuse(channel, &state, login, on_error, refusal),
         },
@@ -84,7 +101,7 @@ fn decide(
     state: &State,
     login: &Login,
     on_error: &mut protocol::Login,
-) -> Result<Option<(Box<Sandbox>, Host)>> {
+) -> Result<Option<Decided>> {
     state.prepare()?;
     let Some(policy) = policy_in_force(state, login, on_error)? else { return Ok(None) };
     *on_error = policy.on_error;
@@ -103,6 +120,9 @@ fn decide(
     let Choice::Confined(confined) = policy.choose(&subject, &login.service) else {
         return Ok(None);
     };
+    let patience = login.patience();
+    namespace::make_state_private(state, &host.mountinfo, patience)?;
+    let sharing = state.share_host(patience)?;
     match host.prepare_cgroups() {
         Err(error) if !error.is_lack() => return Err(error),
         Err(error) => host.give_up_cgroups(&error),
@@ -111,7 +131,7 @@ fn decide(
     host.look_for_disks(&confined.profile);
     match Plan::new(&policy, &subject, &login.service, &host) {
         Plan::Unconfined(_) => Ok(None),
-        Plan::Sandbox(sandbox) => Ok(Some((sandbox, host))),
+        Plan::Sandbox(sandbox) => Ok(Some(Decided { sandbox, host, sharing })),
     }
 }
 
@@ -159,25 +179,19 @@ fn policy_in_force(
 /// taken back when it fails.
 fn build(
     state: &State,
-    sandbox: &Sandbox,
-    host: Host,
+    decided: Decided,
     login: &Login,
 ) -> std::result::Result<Built, Refusal> {
+    let Decided { sandbox, host, sharing } = decided;
     let (uid, tree) = (sandbox.subject.uid, &host.tree);
-    // What is left of the module's deadline must do for the rest, and for taking it back.
-    let patience = Duration::from_millis(login.deadline_ms / 2);
-    if sandbox.hidepid != HidePid::Off {
-        let _host = state.lock_shared_parts(patience)?;
-        namespace::make_state_private(state, &host.mountinfo)?;
-    }
-    let lock = state.lock(uid, patience)?;
+    let lock = state.lock(uid, login.patience())?;
     teardown::sweep(state, tree, uid);
     if let Some(max) = sandbox.max_logins
         && teardown::live_sessions(state, uid).len() as u64 >= max
     {
         return Err(Refusal::TooManyLogins { max });
     }
-    let session = new_session(state, sandbox, tree, login)?;
+    let session = new_session(state, &sandbox, tree, login)?;
     session.keep(state)?;
     let built = (|| {
         let mut missing = sandbox.missing.clone();
@@ -187,12 +201,13 @@ fn build(
             tree.make_session(uid, &session.id)?;
         }
         let namespace = match sandbox.hidepid {
-            HidePid::Off => None,
+            // Who is logged in already has one: the user's sessions see the same mounts.
+            HidePid::Off if namespace::pinned(state, uid)?.is_none() => None,
             hidepid => Some(namespace::obtain(state, tree, uid, hidepid)?),
         };
         // The session has a record and a living leader: nobody takes it for a leftover.
         // So the slow part, for which the kernel may wait for all CPUs, needs no lock.
-        drop(lock);
+        drop((lock, sharing));
         tree.enter(uid, &session.id, login.leader.pid)?;
         limits::end_oom_protection(login.leader.pid)?;
         for (name, error) in limits::limit(login.leader.pid, &sandbox.rlimits) {

@@ -5,6 +5,7 @@
 //! last-good             the last configuration that parsed
 //! lost                  one byte for each audit line that did not get through
 //! lock/UID              held while the sandbox of a user is built or taken down
+//! lock/host             held while what all users share is made or removed
 //! user/UID/session/ID   a login: who, from where, and what it was before
 //! user/UID/ns/mnt       the user's mount namespace, pinned
 //! user/UID/hidepid      how that namespace's /proc is mounted
@@ -28,7 +29,7 @@ pub struct State {
     directory: PathBuf,
 }
 
-/// Exclusive right to one user's sandbox, given back when dropped.
+/// A right to one user's sandbox, or to what all share, given back when dropped.
 ///
 /// The lock file stays: removing it would let two holders in, one on the old file and
 /// one on the new.
@@ -74,15 +75,20 @@ impl State {
 
     /// Waits at most `patience` for the lock of `uid`.
     pub fn lock(&self, uid: u32, patience: Duration) -> Result<Lock> {
-        self.lock_named(&uid.to_string(), patience)
+        self.lock_file(&uid.to_string(), FlockOperation::NonBlockingLockExclusive, patience)
     }
 
-    /// Waits at most `patience` for the lock on what all users share.
-    pub fn lock_shared_parts(&self, patience: Duration) -> Result<Lock> {
-        self.lock_named("host", patience)
+    /// For logins: while it is held, nobody removes what all users share.
+    pub fn share_host(&self, patience: Duration) -> Result<Lock> {
+        self.lock_file("host", FlockOperation::NonBlockingLockShared, patience)
     }
 
-    fn lock_named(&self, name: &str, patience: Duration) -> Result<Lock> {
+    /// For who makes or removes what all users share.
+    pub fn lock_host(&self, patience: Duration) -> Result<Lock> {
+        self.lock_file("host", FlockOperation::NonBlockingLockExclusive, patience)
+    }
+
+    fn lock_file(&self, name: &str, how: FlockOperation, patience: Duration) -> Result<Lock> {
         let path = self.directory.join("lock").join(name);
         let failed = |cause: std::io::Error| Error::os("lock", path.display())(cause);
         let file = OpenOptions::new()
@@ -94,14 +100,14 @@ impl State {
             .map_err(failed)?;
         let end = Instant::now() + patience;
         loop {
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            match rustix::fs::flock(&file, how) {
                 Ok(()) => return Ok(Lock(file)),
                 Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < end => {
                     // flock(2) has no time-out, and a signal to end it would need a handler.
                     std::thread::sleep(Duration::from_micros(500));
                 }
                 Err(Errno::WOULDBLOCK | Errno::INTR) => {
-                    let cause = "another login or logout of the user has held it too long";
+                    let cause = "another login or logout has held it too long";
                     return Err(Error::new("lock", path.display(), cause));
                 }
                 Err(error) => return Err(failed(error.into())),

@@ -97,6 +97,11 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32) -> Result<Vec<Residue>> {
     for id in ids {
         let record = Session::read(state, uid, &id);
         let reason = match &record {
+            // Its cgroups are elsewhere: a gc that looks there removes them.
+            Some(session) if session.cgroup_root != tree.root() => {
+                in_use = true;
+                continue;
+            }
             Some(session) if session.stage == Stage::Closed => "ended after its logout",
             Some(session) if session.leader.is_alive() => {
                 in_use = true;

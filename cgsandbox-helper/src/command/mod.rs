@@ -1,6 +1,7 @@
 //! `cgsandbox`: the administrator's command.
 
 mod check;
+mod gc;
 mod terminal;
 
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ enum Command {
         /// This file and FILE.d/*.toml, instead of what logins go by
         file: Option<PathBuf>,
     },
+    /// Finish what a crash or a kill -9 left of anybody's sessions
+    Gc,
 }
 
 /// How a command ended, by its exit status.
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Check { file } => check::run(file.as_deref(), arguments.json),
+        Command::Gc => gc::run(arguments.json),
     };
     ExitCode::from(outcome as u8)
 }

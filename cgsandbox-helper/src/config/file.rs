@@ -178,7 +178,7 @@ fn must_be_regular(stat: &Stat, path: &Path) -> Result<(), Problem> {
 
 /// Whoever can write it decides what root does. An ordinary user, who only asks what
 /// would be done, may ask of files of their own.
-fn must_be_trusted(stat: &Stat, path: &Path) -> Result<(), Problem> {
+pub(super) fn must_be_trusted(stat: &Stat, path: &Path) -> Result<(), Problem> {
     let us = rustix::process::geteuid().as_raw();
     let path = shown(path);
     if stat.st_uid != 0 && stat.st_uid != us {

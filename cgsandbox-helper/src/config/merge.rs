@@ -18,7 +18,7 @@ pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
     let mut on_error = Login::Deny;
     let mut exempt = Match::default();
     let mut services = vec!["sshd".to_owned()];
-    let mut cgroup_root = "/cgsandbox".to_owned();
+    let mut cgroup_root = super::DEFAULT_CGROUP_ROOT.to_owned();
     let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
     let mut rules: Vec<Rule> = Vec::new();
     for layer in layers {

@@ -28,6 +28,9 @@ use crate::policy::{Match, Policy};
 use file::Tree;
 use source::Gathered;
 
+/// The cgroup above all users' where the configuration names none.
+pub const DEFAULT_CGROUP_ROOT: &str = "/cgsandbox";
+
 /// The policy that a login goes by.
 #[derive(Debug)]
 pub enum Load {

@@ -180,9 +180,12 @@ fn processor_time_is_in_percent_or_processors() {
             ("nan", "150%"),
         ],
     );
-    for scalar in
-        [Scalar::Integer(Some(50)), Scalar::Integer(None), Scalar::Float("inf"), Scalar::Float("1e3")]
-    {
+    for scalar in [
+        Scalar::Integer(Some(50)),
+        Scalar::Integer(None),
+        Scalar::Float("inf"),
+        Scalar::Float("1e3"),
+    ] {
         assert!(CpuQuota::parse(scalar).is_err(), "{scalar:?}");
     }
 }
@@ -240,7 +243,10 @@ fn words_are_taken_exactly_and_guessed_at() {
     assert_eq!(text(HidePid::parse, "invisible"), Ok(HidePid::default()));
     assert_eq!(text(OnLogout::parse, "keep"), Ok(OnLogout::default()));
     refuses(HidePid::parse, &[("invisble", "did you mean \"invisible\""), ("2", "write one of")]);
-    refuses(OnLogout::parse, &[("kil", "did you mean \"kill\""), ("Kill", "did you mean \"kill\"")]);
+    refuses(
+        OnLogout::parse,
+        &[("kil", "did you mean \"kill\""), ("Kill", "did you mean \"kill\"")],
+    );
     refuses(login, &[("alow", "did you mean \"allow\""), ("", "write one of \"deny\", \"allow\"")]);
     assert!(boolean(Scalar::Text("true")).is_err());
     assert_eq!(boolean(Scalar::Boolean(true)), Ok(true));

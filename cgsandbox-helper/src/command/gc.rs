@@ -1,0 +1,68 @@
+//! `cgsandbox gc`: what a crash or a `kill -9` left is finished.
+
+use serde_json::json;
+
+use super::{Outcome, terminal};
+use crate::config::{self, Load, Sources};
+use crate::error::Error;
+use crate::gc::{self, Collected};
+use crate::namespace;
+use crate::state::State;
+
+pub(super) fn run(as_json: bool) -> Outcome {
+    match collect() {
+        Ok(collected) => {
+            match as_json {
+                true => terminal::say(&format!("{:#}\n", to_json(&collected))),
+                false => tell(&collected),
+            }
+            if collected.failed.is_empty() { Outcome::Well } else { Outcome::Unwell }
+        }
+        Err(error) => {
+            terminal::complain(&format!("cgsandbox gc: {error}\n"));
+            Outcome::NotDone
+        }
+    }
+}
+
+fn collect() -> crate::error::Result<Collected> {
+    let state = State::of_host();
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Error::new("collect", "other users' leftovers", "only root may; use sudo"));
+    }
+    if namespace::is_inside(&state) {
+        let cause = "this is the inside of a sandbox; log in as root or as an exempt user";
+        return Err(Error::new("collect", "leftovers", cause));
+    }
+    // A broken configuration is no reason to leave things lying about.
+    let root = match config::preview(&Sources::System, state.directory()) {
+        Ok(Load::Current { policy, .. } | Load::Kept { policy, .. }) => {
+            state.prepare()?;
+            // After a boot this is what tells the module, before the first login does.
+            state.publish_on_error(policy.on_error)?;
+            policy.cgroup_root
+        }
+        Err(_) => crate::config::DEFAULT_CGROUP_ROOT.to_owned(),
+    };
+    gc::collect(&state, &root)
+}
+
+fn tell(collected: &Collected) {
+    for residue in &collected.removed {
+        let (uid, session, reason) = (residue.uid, &residue.session, residue.reason);
+        terminal::say(&format!("removed session {session} of uid {uid}: {reason}\n"));
+    }
+    for error in &collected.failed {
+        terminal::complain(&format!("cgsandbox gc: {error}\n"));
+    }
+    if collected.removed.is_empty() && collected.failed.is_empty() {
+        terminal::say("nothing is left over\n");
+    }
+}
+
+fn to_json(collected: &Collected) -> serde_json::Value {
+    json!({
+        "removed": collected.removed,
+        "failed": collected.failed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}

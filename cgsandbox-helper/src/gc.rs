@@ -1,0 +1,62 @@
+//! Finishing what a crash or a `kill -9` left of anybody's sessions.
+
+use std::time::Duration;
+
+use crate::cgroup::{Tree, find_hierarchies};
+use crate::error::{Error, Result};
+use crate::session::Session;
+use crate::state::State;
+use crate::teardown::{self, Residue};
+
+/// How long to wait for a login or logout of the user that is under way.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a collection came to.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// What it removed.
+    pub removed: Vec<Residue>,
+    /// Whose leftovers it could not look after, and why.
+    pub failed: Vec<Error>,
+}
+
+/// Sweeps after every user who has a cgroup or a record, below `cgroup_root` and wherever
+/// else the records say that cgroups are.
+pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
+    state.prepare()?;
+    let path = "/proc/self/mountinfo";
+    let mountinfo = std::fs::read_to_string(path).map_err(Error::os("read", path))?;
+    let hierarchies = find_hierarchies(&mountinfo);
+    let mut collected = Collected::default();
+    for root in roots(state, cgroup_root) {
+        let tree = Tree::new(&hierarchies, &root);
+        let mut uids = [state.users(), tree.users()].concat();
+        uids.sort_unstable();
+        uids.dedup();
+        for uid in uids {
+            match state.lock(uid, PATIENCE) {
+                Ok(_lock) => collected.removed.extend(teardown::sweep(state, &tree, uid)),
+                Err(error) => collected.failed.push(error),
+            }
+        }
+        // A login that is just beginning may be about to use it: then it stays.
+        if let Ok(_host) = state.lock_host(Duration::ZERO)
+            && let Err(error) = tree.remove_root()
+        {
+            collected.failed.push(error);
+        }
+    }
+    Ok(collected)
+}
+
+/// Today's `cgroup_root`, and those of before that sessions were opened with.
+fn roots(state: &State, cgroup_root: &str) -> Vec<String> {
+    let records = state.users().into_iter().flat_map(|uid| {
+        Session::ids(state, uid).into_iter().filter_map(move |id| Session::read(state, uid, &id))
+    });
+    let mut roots: Vec<String> = records.map(|session| session.cgroup_root).collect();
+    roots.push(cgroup_root.trim_matches('/').to_owned());
+    roots.sort_unstable();
+    roots.dedup();
+    roots
+}
