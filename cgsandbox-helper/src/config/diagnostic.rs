@@ -97,7 +97,7 @@ impl Problem {
             severity: Severity::Error,
             file: Arc::clone(&origin.file),
             origin: Some(origin),
-            message: message.into(),
+            message: shortened(message.into()),
             help: None,
             see: None,
             unread: false,
@@ -110,7 +110,7 @@ impl Problem {
             severity: Severity::Error,
             file: file.into(),
             origin: None,
-            message: message.into(),
+            message: shortened(message.into()),
             help: None,
             see: None,
             unread: false,
@@ -119,7 +119,7 @@ impl Problem {
 
     /// The same with a remedy.
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(shortened(help.into()));
         self
     }
 
@@ -160,9 +160,10 @@ impl Problem {
             let Some(line) = line_of(texts, at) else { continue };
             out += &format!("{blank} {}\n", paint.blue("|"));
             let number = format!("{:>gutter$} |", at.line);
-            out += &format!("{} {}\n", paint.blue(&number), plain(line));
-            let caret = format!("{}{what}", "^".repeat(at.width.max(1)));
-            let indent = " ".repeat(at.column.saturating_sub(1));
+            let (excerpt, before, width) = excerpt(line, at);
+            out += &format!("{} {}\n", paint.blue(&number), plain(&excerpt));
+            let caret = format!("{}{what}", "^".repeat(width));
+            let indent = " ".repeat(before);
             out += &format!("{blank} {} {indent}{}\n", paint.blue("|"), paint.red(&caret));
         }
         if let Some(help) = &self.help {
@@ -181,14 +182,15 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
-            Some(at) => write!(f, "{at}:{}: {}", at.column, self.message)?,
-            None => write!(f, "{}: {}", self.file, self.message)?,
+            Some(at) => write!(f, "{}:{}: ", plain(&at.to_string()), at.column)?,
+            None => write!(f, "{}: ", plain(&self.file))?,
         }
+        f.write_str(&plain(&self.message))?;
         if let Some(see) = &self.see {
-            write!(f, " ({}: {})", see.1, see.0)?;
+            write!(f, " ({}: {})", see.1, plain(&see.0.to_string()))?;
         }
         if let Some(help) = &self.help {
-            write!(f, "; {help}")?;
+            write!(f, "; {}", plain(help))?;
         }
         Ok(())
     }
@@ -294,6 +296,36 @@ pub(super) fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str>
 fn line_of<'a>(texts: &'a [SourceText], at: &Origin) -> Option<&'a str> {
     let source = texts.iter().find(|source| source.path == at.file)?;
     source.text.lines().nth(at.line.checked_sub(1)?)
+}
+
+/// Messages cite what is written, which may be a whole wrong file.
+fn shortened(text: String) -> String {
+    const LONGEST: usize = 1200;
+    match text.char_indices().nth(LONGEST) {
+        None => text,
+        Some((at, _)) => format!("{}...", &text[..at]),
+    }
+}
+
+/// What fits a terminal of `line`, and what of it is before and what is within `at`,
+/// in characters.
+fn excerpt(line: &str, at: &Origin) -> (String, usize, usize) {
+    const WIDEST: usize = 90;
+    const BEFORE: usize = 40;
+    let before = at.column.saturating_sub(1);
+    if line.chars().nth(WIDEST).is_none() {
+        return (line.to_owned(), before, at.width.max(1));
+    }
+    let cut = before.saturating_sub(BEFORE);
+    let mut part: String = line.chars().skip(cut).take(WIDEST).collect();
+    if line.chars().nth(cut + WIDEST).is_some() {
+        part.push_str("...");
+    }
+    let width = at.width.clamp(1, WIDEST - (before - cut));
+    match cut {
+        0 => (part, before, width),
+        _ => (format!("...{part}"), before - cut + 3, width),
+    }
 }
 
 /// One column per character, and nothing that a terminal would obey.

@@ -53,16 +53,20 @@ impl Tree {
 
     /// The directory at the absolute path `path`; none if it is not there.
     pub(super) fn dir(&self, path: &Path) -> Result<Option<TrustedDir>, Problem> {
+        let crooked = || {
+            Problem::of(shown(path), "this is not an absolute path")
+                .help("write it from / on, without ..")
+        };
+        if !path.is_absolute() {
+            return Err(crooked());
+        }
         let mut at = PathBuf::from("/");
         let mut fd = open_dir(self.root.as_fd(), OsStr::new("."), &at)?;
         for component in path.components() {
             let name = match component {
                 Component::RootDir => continue,
                 Component::Normal(name) => name,
-                _ => {
-                    return Err(Problem::of(shown(path), "this path is not an absolute one")
-                        .help("write it from / on, without . and .."));
-                }
+                _ => return Err(crooked()),
             };
             let Some(dir) = &fd else { return Ok(None) };
             at.push(name);

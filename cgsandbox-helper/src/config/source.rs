@@ -105,7 +105,7 @@ impl Gathered {
         for path in paths {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
                 let problem = Problem::of(file::shown(path), "this path names no file");
-                return self.problems.push(problem.help("write it from / on, without . and .."));
+                return self.problems.push(problem.help("write it from / on, without .."));
             };
             let entry = tree.dir(parent).and_then(|dir| match dir {
                 Some(dir) => dir.read(name, LARGEST),

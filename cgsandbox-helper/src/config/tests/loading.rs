@@ -9,15 +9,31 @@ const GOOD: &str = "version = 1\nexempt = \"@wheel\"\n";
 
 /// How to break a configuration that is there and good.
 const BREAKAGES: [fn(&Root); 9] = [
-    |root| drop(root.file(MAIN, "")),
-    |root| drop(root.file(MAIN, "version = 1\nx = ")),
-    |root| drop(root.file(MAIN, "version = 1\nunknown = 1")),
-    |root| drop(root.file(MAIN, "version = 1\0")),
-    |root| drop(root.file(MAIN, vec![b'#'; 10 << 20])),
-    |root| drop(root.mode(MAIN, 0o666)),
-    |root| drop(root.mode("/etc/cgsandbox", 0o777)),
+    |root| {
+        root.file(MAIN, "");
+    },
+    |root| {
+        root.file(MAIN, "version = 1\nx = ");
+    },
+    |root| {
+        root.file(MAIN, "version = 1\nunknown = 1");
+    },
+    |root| {
+        root.file(MAIN, "version = 1\0");
+    },
+    |root| {
+        root.file(MAIN, vec![b'#'; 10 << 20]);
+    },
+    |root| {
+        root.mode(MAIN, 0o666);
+    },
+    |root| {
+        root.mode("/etc/cgsandbox", 0o777);
+    },
     |root| fs::remove_file(root.path(MAIN)).unwrap(),
-    |root| drop(root.file("/etc/cgsandbox/cgsandbox.toml.d/1.toml", "[[[")),
+    |root| {
+        root.file("/etc/cgsandbox/cgsandbox.toml.d/1.toml", "[[[");
+    },
 ];
 
 fn current(loaded: Result<Load, Box<Unusable>>) -> Policy {
@@ -114,20 +130,28 @@ fn each_configuration_has_its_own_kept_one() {
 #[test]
 fn a_kept_one_that_is_damaged_or_not_ours_is_not_used() {
     let damages: [fn(&Root); 7] = [
-        |root| drop(root.file(KEPT, "")),
-        |root| drop(root.file(KEPT, "{\"system\":[{\"path\":")),
         |root| {
-            drop(
-                root.file(KEPT, "{\"system\":[{\"path\":\"a\",\"text\":\"x\",\"drop_in\":false}]}"),
-            )
+            root.file(KEPT, "");
         },
-        |root| drop(root.file(KEPT, b"\xff\0")),
-        |root| drop(root.mode(KEPT, 0o622)),
+        |root| {
+            root.file(KEPT, "{\"system\":[{\"path\":");
+        },
+        |root| {
+            root.file(KEPT, "{\"system\":[{\"path\":\"a\",\"text\":\"x\",\"drop_in\":false}]}");
+        },
+        |root| {
+            root.file(KEPT, b"\xff\0");
+        },
+        |root| {
+            root.mode(KEPT, 0o622);
+        },
         |root| {
             fs::rename(root.path(KEPT), root.path("/run/cgsandbox/elsewhere")).unwrap();
             root.link(KEPT, "elsewhere");
         },
-        |root| drop(root.mode("/run/cgsandbox", 0o777)),
+        |root| {
+            root.mode("/run/cgsandbox", 0o777);
+        },
     ];
     for damage in damages {
         let root = Root::new();

