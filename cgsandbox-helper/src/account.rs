@@ -151,3 +151,38 @@ fn io_bytes(tree: &Tree, at: &At<'_>) -> Option<(u64, u64)> {
 fn field(path: &Path, key: &str) -> Option<u64> {
     read_file(path)?.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
 }
+
+/// The limits that are in force for a user, read from the user's cgroups.
+pub fn limits_in_force(tree: &Tree, uid: u32) -> Counters {
+    let at = |h: &_| tree.user_in(h, uid);
+    let mut counters = Counters::new();
+    let memory = place(tree, Controller::Memory, &at).and_then(|(version, path)| match version {
+        Version::Unified => read_number(&path.join("memory.max")),
+        Version::Legacy => {
+            // v1 says "no limit" by the largest multiple of a page.
+            read_number(&path.join("memory.limit_in_bytes")).filter(|limit| *limit < 1 << 62)
+        }
+    });
+    put(&mut counters, "memory_max", memory);
+    let pids = place(tree, Controller::Pids, &at);
+    put(&mut counters, "tasks_max", pids.and_then(|(_, path)| read_number(&path.join("pids.max"))));
+    put(&mut counters, "cpu_quota_percent", cpu_quota_percent(tree, &at));
+    counters
+}
+
+fn cpu_quota_percent(tree: &Tree, at: &At<'_>) -> Option<u64> {
+    let (version, path) = place(tree, Controller::Cpu, at)?;
+    let (quota, period) = match version {
+        Version::Unified => {
+            let text = read_file(&path.join("cpu.max"))?;
+            let (quota, period) = text.split_once(' ')?;
+            (quota.parse::<u64>().ok()?, period.parse::<u64>().ok()?)
+        }
+        Version::Legacy => (
+            // -1, no limit, is no unsigned number.
+            read_number(&path.join("cpu.cfs_quota_us"))?,
+            read_number(&path.join("cpu.cfs_period_us"))?,
+        ),
+    };
+    (quota * 100).checked_div(period)
+}

@@ -29,5 +29,6 @@ pub mod plan;
 pub mod policy;
 pub mod session;
 pub mod state;
+pub mod status;
 pub mod subject;
 pub mod teardown;

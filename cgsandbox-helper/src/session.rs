@@ -40,6 +40,13 @@ impl Leader {
         Leader::of(self.pid).is_ok_and(|now| now == *self)
     }
 
+    /// When it started, in seconds since the epoch.
+    pub fn since(&self) -> u64 {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let boot = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<u64>().ok());
+        boot.unwrap_or_default() + self.start / rustix::param::clock_ticks_per_second()
+    }
+
     /// From the name of a session.
     pub fn of_session(id: &str) -> Option<Self> {
         let mut parts = id.split('-');

@@ -29,6 +29,16 @@ impl Membership {
         self.0.iter().map(|(field, path)| format!("0:{field}:{path}\n")).collect()
     }
 
+    /// The path above the directory `name`, where one of the process's cgroups is below such.
+    pub fn root_above(&self, name: &str) -> Option<String> {
+        let above = |path: &str| {
+            let components: Vec<&str> = path.split('/').collect();
+            let at = components.iter().position(|component| *component == name)?;
+            Some(components[..at].join("/"))
+        };
+        self.0.iter().find_map(|(_, path)| above(path))
+    }
+
     /// The process's cgroup in `hierarchy`.
     pub fn path_in(&self, hierarchy: &Hierarchy) -> Option<&str> {
         let named = |entry: &&(String, String)| hierarchy.is_named(&entry.0);

@@ -2,12 +2,16 @@
 
 mod check;
 mod gc;
+mod status;
 mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::config::{self, Load, Sources};
+use crate::state::State;
 
 const EXIT_CODES: &str = "\
 Exit status:
@@ -33,6 +37,13 @@ enum Command {
         /// This file and FILE.d/*.toml, instead of what logins go by
         file: Option<PathBuf>,
     },
+    /// Show limits against use, and the sessions: of USER, or of everybody
+    ///
+    /// An ordinary user may ask for itself, inside the sandbox.
+    Status {
+        /// Name or uid
+        user: Option<String>,
+    },
     /// Finish what a crash or a kill -9 left of anybody's sessions
     Gc,
 }
@@ -53,7 +64,17 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Check { file } => check::run(file.as_deref(), arguments.json),
+        Command::Status { user } => status::run(user.as_deref(), arguments.json),
         Command::Gc => gc::run(arguments.json),
     };
     ExitCode::from(outcome as u8)
+}
+
+/// The cgroup above all users', as logins have it now: a broken configuration is no reason
+/// to see nothing.
+fn cgroup_root(state: &State) -> String {
+    match config::preview(&Sources::System, state.directory()) {
+        Ok(Load::Current { policy, .. } | Load::Kept { policy, .. }) => policy.cgroup_root,
+        Err(_) => config::DEFAULT_CGROUP_ROOT.to_owned(),
+    }
 }

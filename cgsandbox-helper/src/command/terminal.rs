@@ -19,3 +19,62 @@ pub(super) fn say(text: &str) {
 pub(super) fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
+
+/// A heading, bold where standard output has colours.
+pub(super) fn heading(text: &str) -> String {
+    styled("1", text) + "\n"
+}
+
+/// `text` in the style of this SGR code, where standard output has colours.
+pub(super) fn styled(code: &str, text: &str) -> String {
+    match colours(&io::stdout()) {
+        true => format!("\x1b[{code}m{text}\x1b[0m"),
+        false => text.to_owned(),
+    }
+}
+
+/// Columns as wide as their widest cell.
+pub(super) struct Table {
+    rows: Vec<(Vec<String>, bool)>,
+}
+
+impl Table {
+    pub(super) fn new(titles: &[&str]) -> Self {
+        Table { rows: vec![(titles.iter().map(|&title| title.to_owned()).collect(), false)] }
+    }
+
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        // What a user can choose, a host name say, must not steer the terminal.
+        let plain = |cell: String| cell.replace(|c: char| c.is_control(), "?");
+        self.rows.push((cells.map(plain).to_vec(), false));
+    }
+
+    /// Marks the last row.
+    pub(super) fn warn_if(&mut self, warn: bool) {
+        if let Some(last) = self.rows.last_mut() {
+            last.1 = warn;
+        }
+    }
+
+    pub(super) fn render(&self) -> String {
+        let columns = self.rows.iter().map(|(cells, _)| cells.len()).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|(cells, _)| cells.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for (at, (cells, warn)) in self.rows.iter().enumerate() {
+            let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            let line = padded.collect::<Vec<_>>().join("  ");
+            let line = line.trim_end();
+            text += &match (at, warn) {
+                (0, _) => styled("1", line),
+                (_, true) => styled("33", line),
+                _ => line.to_owned(),
+            };
+            text.push('\n');
+        }
+        text
+    }
+}

@@ -1,0 +1,111 @@
+//! What is in force and in use now: of one user, or of all.
+
+use serde::Serialize;
+
+use crate::account::{self, Counters};
+use crate::cgroup::{Membership, Tree, find_hierarchies};
+use crate::error::{Error, Result};
+use crate::session::{Leader, Session, Stage};
+use crate::state::State;
+
+/// One user's sandbox.
+#[derive(Debug, Serialize)]
+pub struct UserStatus {
+    /// The name that NSS has for the uid, or the uid.
+    pub user: String,
+    /// Whose.
+    pub uid: u32,
+    /// What is used, by the keys of the audit line.
+    pub used: Counters,
+    /// The limits in force; a key is absent where there is none.
+    pub limits: Counters,
+    /// The sessions that still have a cgroup or somebody logged in.
+    pub sessions: Vec<SessionStatus>,
+}
+
+/// One session.
+#[derive(Debug, Serialize)]
+pub struct SessionStatus {
+    /// Its name.
+    pub id: String,
+    /// The leader's pid.
+    pub pid: u32,
+    /// Whether somebody is logged in by it, or only processes are left.
+    pub logged_in: bool,
+    /// Since when, in seconds since the epoch.
+    pub since: u64,
+    /// From which host; none where only root may know, or PAM did not say.
+    pub from: Option<String>,
+    /// Through which PAM service; none where only root may know.
+    pub service: Option<String>,
+    /// Which profile applied; none where only root may know.
+    pub profile: Option<String>,
+    /// Its processes.
+    pub processes: Vec<u32>,
+}
+
+/// Of every user who has a sandbox.
+pub fn of_all(state: &State, cgroup_root: &str) -> Result<Vec<UserStatus>> {
+    let tree = tree(cgroup_root)?;
+    let mut uids = [state.users(), tree.users()].concat();
+    uids.sort_unstable();
+    uids.dedup();
+    Ok(uids.into_iter().map(|uid| of_user(state, &tree, uid)).collect())
+}
+
+/// Of one user, for root.
+pub fn of_one(state: &State, cgroup_root: &str, uid: u32) -> Result<UserStatus> {
+    Ok(of_user(state, &tree(cgroup_root)?, uid))
+}
+
+/// Of the user who asks, from inside the sandbox: cgroups only, for records are root's.
+pub fn of_oneself(state: &State) -> Result<UserStatus> {
+    let uid = nix::unistd::geteuid().as_raw();
+    let own = Membership::of(std::process::id())?;
+    let root = own.root_above(&format!("user-{uid}")).ok_or_else(|| {
+        let cause = "this process is not in one of ours; log in anew, or ask the administrator";
+        Error::new("find", "your sandbox", cause)
+    })?;
+    Ok(of_user(state, &tree(&root)?, uid))
+}
+
+fn tree(cgroup_root: &str) -> Result<Tree> {
+    let path = "/proc/self/mountinfo";
+    let mountinfo = std::fs::read_to_string(path).map_err(Error::os("read", path))?;
+    Ok(Tree::new(&find_hierarchies(&mountinfo), cgroup_root))
+}
+
+fn of_user(state: &State, tree: &Tree, uid: u32) -> UserStatus {
+    let mut ids = [Session::ids(state, uid), tree.sessions(uid)].concat();
+    ids.sort_unstable();
+    ids.dedup();
+    let name = nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name);
+    UserStatus {
+        user: name.unwrap_or_else(|| uid.to_string()),
+        uid,
+        used: account::of_user(tree, uid),
+        limits: account::limits_in_force(tree, uid),
+        sessions: ids.into_iter().filter_map(|id| of_session(state, tree, uid, id)).collect(),
+    }
+}
+
+fn of_session(state: &State, tree: &Tree, uid: u32, id: String) -> Option<SessionStatus> {
+    let record = Session::read(state, uid, &id);
+    let leader = record.as_ref().map(|session| session.leader).or_else(|| Leader::of_session(&id))?;
+    let known = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let processes = tree.members(uid, &id);
+    Some(SessionStatus {
+        pid: leader.pid,
+        // A leader that its own user may not see is still among the members.
+        logged_in: match &record {
+            Some(session) => session.stage != Stage::Closed && leader.is_alive(),
+            None => processes.contains(&leader.pid),
+        },
+        since: record.as_ref().map_or_else(|| leader.since(), |session| session.since),
+        from: record.as_ref().and_then(|session| known(&session.rhost)),
+        service: record.as_ref().and_then(|session| known(&session.service)),
+        profile: record.as_ref().and_then(|session| known(&session.profile)),
+        processes,
+        id,
+    })
+}
