@@ -129,8 +129,8 @@ fn on_logout_kill_ends_what_forks_without_end() {
 fn a_killed_monitor_does_not_lock_the_user_out() {
     let host = host(LIMITED);
     let session = host.spawn_session("alice");
-    host.sh(&format!("kill -9 {}", session.monitor()));
-    eventually("the connection is gone", 10.0, || host.connections().is_empty());
+    session.kill_monitor();
+    eventually("its processes have ended", 10.0, || host.processes_of("alice").is_empty());
     host.ssh("alice").cmd("true").run().ok();
     host.assert_nothing_left();
     host.wait_log(&["event=residue_removed"]);
@@ -140,8 +140,8 @@ fn a_killed_monitor_does_not_lock_the_user_out() {
 fn gc_removes_what_a_killed_monitor_left() {
     let host = host(LIMITED);
     let session = host.spawn_session("alice");
-    host.sh(&format!("kill -9 {}", session.monitor()));
-    eventually("the connection is gone", 10.0, || host.processes_of("alice").is_empty());
+    session.kill_monitor();
+    eventually("its processes have ended", 10.0, || host.processes_of("alice").is_empty());
     assert!(!host.leftovers().is_empty(), "close has come all the same");
     host.as_root(["cgsandbox", "gc"]).run().ok();
     host.assert_nothing_left();
@@ -165,6 +165,7 @@ fn a_monitor_killed_by_the_users_memory_bomb_leaves_nothing() {
     host.sh(&format!("echo 1000 >/proc/{monitor}/oom_score_adj"));
     session.send("tail /dev/zero");
     eventually("the monitor is gone", 60.0, || host.process(monitor).is_none());
+    drop(session);
     eventually("the rest has ended", 60.0, || host.processes_of("alice").is_empty());
     host.ssh("alice").cmd("true").run().ok();
     host.assert_nothing_left();

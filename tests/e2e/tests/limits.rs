@@ -1,5 +1,5 @@
 //! Each directive reaches the kernel, and what runs wild is contained.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,8 @@ fn host(profile: &str) -> Host {
 struct Expected {
     directive: &'static str,
     controllers: [&'static str; 2],
-    unified: (&'static str, &'static str),
-    legacy: Option<(&'static str, &'static str)>,
+    unified: &'static [(&'static str, &'static str)],
+    legacy: &'static [(&'static str, &'static str)],
 }
 
 impl Expected {
@@ -27,14 +27,17 @@ impl Expected {
     fn check(&self, host: &Host) {
         let _session = host.spawn_session("alice");
         let line = host.wait_log(&["event=session_open", "user=alice"]);
-        let carrying =
-            self.controllers.iter().find(|name| host.hierarchies().carrying(name).is_some());
+        let carrying = self.controllers.iter().find(|it| host.hierarchies().carrying(it).is_some());
         let file = carrying.and_then(|name| {
             let unified = host.hierarchies().carrying(name).unwrap().unified;
-            let wanted = if unified { Some(self.unified) } else { self.legacy };
-            wanted.map(|(file, value)| (host.users_cgroup("alice", name).join(file), value))
+            let files = if unified { self.unified } else { self.legacy };
+            let cgroup = host.users_cgroup("alice", name);
+            files
+                .iter()
+                .map(|(file, value)| (cgroup.join(file), *value))
+                .find(|it| host.exists(&it.0))
         });
-        match file.filter(|(file, _)| host.exists(file)) {
+        match file {
             Some((file, value)) => {
                 let content = host.read(&file).unwrap();
                 let lines: Vec<&str> = content.lines().map(str::trim).collect();
@@ -54,8 +57,8 @@ fn memory_max_is_set() {
     Expected {
         directive: "memory_max",
         controllers: ["memory"; 2],
-        unified: ("memory.max", "67108864"),
-        legacy: Some(("memory.limit_in_bytes", "67108864")),
+        unified: &[("memory.max", "67108864")],
+        legacy: &[("memory.limit_in_bytes", "67108864")],
     }
     .check(&host("memory_max = \"64M\""));
 }
@@ -65,8 +68,8 @@ fn memory_high_is_set_or_said_to_be_missing() {
     Expected {
         directive: "memory_high",
         controllers: ["memory"; 2],
-        unified: ("memory.high", "67108864"),
-        legacy: None,
+        unified: &[("memory.high", "67108864")],
+        legacy: &[],
     }
     .check(&host("memory_high = \"64M\""));
 }
@@ -76,8 +79,8 @@ fn memory_swap_max_is_set_or_said_to_be_missing() {
     Expected {
         directive: "memory_swap_max",
         controllers: ["memory"; 2],
-        unified: ("memory.swap.max", "1048576"),
-        legacy: Some(("memory.memsw.limit_in_bytes", "68157440")),
+        unified: &[("memory.swap.max", "1048576")],
+        legacy: &[("memory.memsw.limit_in_bytes", "68157440")],
     }
     .check(&host("memory_max = \"64M\"\nmemory_swap_max = \"1M\""));
 }
@@ -87,8 +90,8 @@ fn cpu_quota_is_set() {
     Expected {
         directive: "cpu_quota",
         controllers: ["cpu"; 2],
-        unified: ("cpu.max", "150000 100000"),
-        legacy: Some(("cpu.cfs_quota_us", "150000")),
+        unified: &[("cpu.max", "150000 100000")],
+        legacy: &[("cpu.cfs_quota_us", "150000")],
     }
     .check(&host("cpu_quota = \"150%\""));
 }
@@ -98,8 +101,8 @@ fn cpu_weight_is_set() {
     Expected {
         directive: "cpu_weight",
         controllers: ["cpu"; 2],
-        unified: ("cpu.weight", "200"),
-        legacy: Some(("cpu.shares", "2048")),
+        unified: &[("cpu.weight", "200")],
+        legacy: &[("cpu.shares", "2048")],
     }
     .check(&host("cpu_weight = 200"));
 }
@@ -109,8 +112,8 @@ fn allowed_cpus_are_set() {
     Expected {
         directive: "allowed_cpus",
         controllers: ["cpuset"; 2],
-        unified: ("cpuset.cpus", "0"),
-        legacy: Some(("cpuset.cpus", "0")),
+        unified: &[("cpuset.cpus", "0")],
+        legacy: &[("cpuset.cpus", "0")],
     }
     .check(&host("allowed_cpus = \"0\""));
 }
@@ -127,8 +130,8 @@ fn tasks_max_is_set() {
     Expected {
         directive: "tasks_max",
         controllers: ["pids"; 2],
-        unified: ("pids.max", "77"),
-        legacy: Some(("pids.max", "77")),
+        unified: &[("pids.max", "77")],
+        legacy: &[("pids.max", "77")],
     }
     .check(&host("tasks_max = 77"));
 }
@@ -138,8 +141,8 @@ fn io_weight_is_set_or_said_to_be_missing() {
     Expected {
         directive: "io_weight",
         controllers: ["io", "blkio"],
-        unified: ("io.weight", "default 200"),
-        legacy: Some(("blkio.weight", "1000")),
+        unified: &[("io.weight", "default 200"), ("io.bfq.weight", "default 200")],
+        legacy: &[("blkio.weight", "1000"), ("blkio.bfq.weight", "1000")],
     }
     .check(&host("io_weight = 200"));
 }
@@ -271,13 +274,15 @@ fn a_cpu_hog_is_contained() {
     assert!((0.05..0.30).contains(&share), "used {share} of a processor");
 }
 
-/// What alice's sandbox has used.
+/// What alice's sandbox has used: any hierarchy of version 2 tells, and v1's cpuacct.
 fn cpu_time(host: &Host) -> Duration {
-    if let Some(false) = host.hierarchies().carrying("cpuacct").map(|one| one.unified) {
-        let usage = host.read(host.users_cgroup("alice", "cpuacct").join("cpuacct.usage")).unwrap();
-        return Duration::from_nanos(usage.trim().parse().unwrap());
-    }
-    let usage = host.read(host.users_cgroup("alice", "cpu").join("cpu.stat")).unwrap();
-    let line = usage.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
-    Duration::from_micros(line.parse().unwrap())
+    let sandbox =
+        host.cgroups().into_iter().filter(|it| it.ends_with(format!("user-{}", host.uid("alice"))));
+    let used = |cgroup: std::path::PathBuf| {
+        let stat = host.read(cgroup.join("cpu.stat")).unwrap_or_default();
+        let usec = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok());
+        let nanoseconds = || host.read(cgroup.join("cpuacct.usage"))?.trim().parse().ok();
+        usec.map(Duration::from_micros).or_else(|| nanoseconds().map(Duration::from_nanos))
+    };
+    sandbox.filter_map(used).next().expect("no cgroup tells the time used")
 }

@@ -214,7 +214,8 @@ impl Host {
     /// The module's and helper's log lines so far, without priority and time stamp.
     pub fn log(&self) -> Vec<String> {
         let mut lines = self.syslog();
-        lines.retain(|line| line.contains(" cgsandbox[") || line.contains(" cgsandbox:"));
+        // With a time stamp before the ident or, as from the module, without.
+        lines.retain(|line| line.contains(" cgsandbox[") || line.contains(">cgsandbox["));
         lines
     }
 

@@ -68,6 +68,13 @@ impl<'host> Session<'host> {
         self.host.descendants(self.monitor())
     }
 
+    /// Kills sshd's monitor, so that nobody closes the PAM session, and then the client: the
+    /// rest of the connection goes on until it hears nothing any more.
+    pub fn kill_monitor(self) {
+        self.host.sh(&format!("kill -9 {}", self.monitor()));
+        drop(self.client);
+    }
+
     /// Logs out and waits until sshd has closed the session.
     #[track_caller]
     pub fn logout(mut self) -> Output {

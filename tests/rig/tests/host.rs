@@ -25,7 +25,7 @@ fn a_held_session_shows_the_processes_of_its_connection() {
 #[test]
 fn what_is_logged_on_the_host_is_kept() {
     let host = Host::build().without_module().start();
-    host.sh("logger -t cgsandbox -- event=test; logger -t other -- event=other");
+    host.sh("logger -it cgsandbox -- event=test; logger -it other -- event=other");
     host.wait_log(&["cgsandbox", "event=test"]);
     assert_eq!(host.log().len(), 1);
     assert_eq!(host.syslog().len(), 2);
