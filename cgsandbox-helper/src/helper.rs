@@ -14,6 +14,8 @@ use crate::{close, open};
 /// The program. Exits 0 when it did what it answered, 1 when it could not, 2 when it was
 /// not the module that ran it.
 pub fn main() -> ExitCode {
+    // Every file and directory made here is given its mode on purpose.
+    rustix::process::umask(rustix::fs::Mode::empty());
     let channel = match refuse_setuid().and_then(|()| Channel::inherited()) {
         Ok(channel) => channel,
         Err(error) => {

@@ -9,9 +9,9 @@
 //! for all procfs mounts of a pid namespace: mounting one with `hidepid=` there would
 //! change the host's.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -290,7 +290,7 @@ fn hide_cgroups(tree: &Tree, uid: u32) -> Result<()> {
         let copy = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let view = open_tree(CWD, &own, copy).map_err(about)?;
         attach(&new_tmpfs("0755")?, &root).map_err(about)?;
-        std::fs::create_dir(&own).map_err(Error::os("create", own.display()))?;
+        DirBuilder::new().mode(0o755).create(&own).map_err(Error::os("create", own.display()))?;
         attach(&view, &own).map_err(about)?;
     }
     Ok(())
@@ -302,7 +302,13 @@ fn hide_state(state: &State) -> Result<()> {
     let about = |e: Errno| Error::os("hide", directory.display())(e);
     attach(&new_tmpfs("0755")?, directory).map_err(about)?;
     let marker = directory.join(INSIDE);
-    File::create(&marker).map(drop).map_err(Error::os("create", marker.display()))
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o444)
+        .open(&marker)
+        .map(drop)
+        .map_err(Error::os("create", marker.display()))
 }
 
 fn new_tmpfs(mode: &str) -> Result<OwnedFd> {

@@ -79,13 +79,16 @@ fn of_user(state: &State, tree: &Tree, uid: u32) -> UserStatus {
     let mut ids = [Session::ids(state, uid), tree.sessions(uid)].concat();
     ids.sort_unstable();
     ids.dedup();
+    let mut sessions: Vec<SessionStatus> =
+        ids.into_iter().filter_map(|id| of_session(state, tree, uid, id)).collect();
+    sessions.sort_by_key(|session| (session.since, session.pid));
     let name = nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name);
     UserStatus {
         user: name.unwrap_or_else(|| uid.to_string()),
         uid,
         used: account::of_user(tree, uid),
         limits: account::limits_in_force(tree, uid),
-        sessions: ids.into_iter().filter_map(|id| of_session(state, tree, uid, id)).collect(),
+        sessions,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is wrong in a configuration, and where: file, line, column, caret, remedy.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -248,13 +249,16 @@ impl std::error::Error for ConfigErrors {}
 pub(super) struct Locator<'a> {
     source: &'a SourceText,
     line_starts: Vec<usize>,
+    /// The last place that was asked for, and its column: to count every line of a long
+    /// list from its start would take a login's whole time.
+    last: Cell<(usize, usize)>,
 }
 
 impl<'a> Locator<'a> {
     pub(super) fn of(source: &'a SourceText) -> Self {
         let ends = source.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let line_starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
-        Locator { source, line_starts }
+        Locator { source, line_starts, last: Cell::new((0, 1)) }
     }
 
     /// The place of a byte range; one that spans lines is shown to the end of its first.
@@ -263,14 +267,24 @@ impl<'a> Locator<'a> {
         let start = floor_to_char(text, span.start);
         let line = self.line_starts.partition_point(|&first| first <= start).max(1);
         let first = self.line_starts.get(line - 1).copied().unwrap_or(0);
-        let until = text[start..].find(['\n', '\r']).map_or(text.len(), |length| start + length);
-        let end = floor_to_char(text, span.end).clamp(start, until);
+        let next = self.line_starts.get(line).map_or(text.len(), |next| next - 1);
+        let end = floor_to_char(text, span.end).clamp(start, next.max(start));
         Origin {
             file: Arc::clone(&self.source.path),
             line,
-            column: text[first..start].chars().count() + 1,
-            width: text[start..end].chars().count(),
+            column: self.column(first, start),
+            width: text[start..end].trim_end_matches('\r').chars().count(),
         }
+    }
+
+    fn column(&self, first: usize, start: usize) -> usize {
+        let (at, column) = match self.last.get() {
+            (at, column) if (first..=start).contains(&at) => (at, column),
+            _ => (first, 1),
+        };
+        let column = column + self.source.text[at..start].chars().count();
+        self.last.set((start, column));
+        column
     }
 }
 

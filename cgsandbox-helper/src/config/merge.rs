@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use cgsandbox_protocol::Login;
 
 use super::diagnostic::{Origin, Problem, Sourced, did_you_mean};
-use super::schema::{Draft, Layer};
+use super::schema::{Draft, Layer, MOST_PROBLEMS};
 use super::value::Memory;
 use crate::policy::{Match, Policy, Profile, Resolved, Rule};
 
@@ -41,7 +41,7 @@ pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
     }
     let profiles = resolve(&drafts, problems);
     for rule in &rules {
-        if !drafts.contains_key(&rule.profile.value) {
+        if problems.len() < MOST_PROBLEMS && !drafts.contains_key(&rule.profile.value) {
             problems.push(unknown_profile(&rule.profile, &drafts));
         }
     }
@@ -54,6 +54,9 @@ fn resolve(
 ) -> BTreeMap<String, Resolved> {
     let mut profiles = BTreeMap::new();
     for (name, draft) in drafts {
+        if problems.len() >= MOST_PROBLEMS {
+            break;
+        }
         match inherit(name, draft, drafts) {
             Ok(resolved) => {
                 note(contradiction(&resolved.profile), problems);

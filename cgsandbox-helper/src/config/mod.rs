@@ -1,7 +1,7 @@
 //! The configuration: found, read safely, checked, and turned into a [`Policy`].
 //!
 //! A configuration that cannot be used locks nobody out: [`load`] then gives the last
-//! one that could, and without such a one [`salvage`] still tells who is exempt.
+//! one that could, and without such a one still tells who is exempt.
 
 mod diagnostic;
 mod file;
@@ -26,6 +26,7 @@ use cgsandbox_protocol::Login;
 
 use crate::policy::{Match, Policy};
 use file::Tree;
+use schema::Layer;
 use source::Gathered;
 
 /// The cgroup above all users' where the configuration names none.
@@ -94,14 +95,18 @@ pub fn read_draft(path: &Path) -> Result<(Vec<SourceText>, Vec<Problem>), Config
 
 /// The policy that `texts` make up, or everything that is wrong with them.
 pub fn parse(texts: &[SourceText]) -> Result<Policy, ConfigErrors> {
-    assemble(Vec::new(), texts)
+    assemble(Vec::new(), texts).map_err(|unusable| unusable.errors)
 }
 
-/// [`parse`] for files of which some could not be read, for these reasons.
-fn assemble(mut problems: Vec<Problem>, texts: &[SourceText]) -> Result<Policy, ConfigErrors> {
+/// [`parse`] for files of which some could not be read, for the reasons given.
+fn assemble(mut problems: Vec<Problem>, texts: &[SourceText]) -> Result<Policy, Box<Unusable>> {
+    if problems.is_empty() && texts.iter().all(|source| source.drop_in) {
+        problems.push(Problem::of("", "there is no configuration"));
+    }
     let unread = !problems.is_empty();
-    let layers: Vec<_> =
+    let layers: Vec<Layer> =
         texts.iter().filter_map(|source| schema::read(source, &mut problems)).collect();
+    let salvaged = salvage(&layers);
     // What a broken file was to supply would be reported as missing.
     let complete = layers.len() == texts.len() && !unread;
     let mut cross = Vec::new();
@@ -117,7 +122,8 @@ fn assemble(mut problems: Vec<Problem>, texts: &[SourceText]) -> Result<Policy, 
         (file, problem.origin.as_ref().map(|at| (at.line, at.column)))
     };
     problems.sort_by_key(place);
-    Err(ConfigErrors::new(problems, texts.to_vec()))
+    let errors = ConfigErrors::new(problems, texts.to_vec());
+    Err(Box::new(Unusable { errors, salvaged }))
 }
 
 /// The policy for a login: of `sources`, or as kept in `state_dir`, where a usable one
@@ -133,17 +139,17 @@ pub fn preview(sources: &Sources, state_dir: &Path) -> Result<Load, Box<Unusable
 
 /// `on_error` and `exempt` out of files that may be wrong everywhere else.
 ///
-/// Files that are not TOML are passed over. A list of exemptions of which an entry
+/// Files that are not TOML have no layer here. A list of exemptions of which an entry
 /// cannot be read exempts nobody: the entry may be what kept somebody out of it.
-pub fn salvage(texts: &[SourceText]) -> Salvaged {
-    let mut salvaged = Salvaged { on_error: Login::Deny, exempt: Match::default() };
-    for source in texts {
-        let Some(layer) = schema::read(source, &mut Vec::new()) else { continue };
-        if let Some(login) = layer.on_error {
+fn salvage(layers: &[Layer]) -> Salvaged {
+    let mut salvaged = Salvaged::default();
+    for layer in layers {
+        if let Some(login) = &layer.on_error {
             salvaged.on_error = login.value;
         }
-        if let Some(exempt) = layer.exempt {
-            salvaged.exempt = if layer.exempt_is_broken { Match::default() } else { exempt };
+        if let Some(exempt) = &layer.exempt {
+            salvaged.exempt =
+                if layer.exempt_is_broken { Match::default() } else { exempt.clone() };
         }
     }
     salvaged
@@ -161,7 +167,10 @@ fn with_host(
 ) -> Result<Load, Box<Unusable>> {
     match Tree::host() {
         Ok(tree) => load(&tree),
-        Err(problem) => Err(Unusable::because(ConfigErrors::new(vec![problem], Vec::new()))),
+        Err(problem) => {
+            let errors = ConfigErrors::new(vec![problem], Vec::new());
+            Err(Box::new(Unusable { errors, salvaged: Salvaged::default() }))
+        }
     }
 }
 
@@ -177,22 +186,22 @@ fn load_from(
             let kept = if keep { kept::keep(tree, state_dir, sources, &texts) } else { Ok(()) };
             Ok(Load::Current { policy, not_kept: kept.err() })
         }
-        Err(mut errors) => {
+        Err(mut unusable) => {
             let kept = kept::recall(tree, state_dir, sources);
             match kept.map(|texts| texts.and_then(|texts| parse(&texts).ok())) {
-                Ok(Some(policy)) => return Ok(Load::Kept { policy, errors }),
+                Ok(Some(policy)) => return Ok(Load::Kept { policy, errors: unusable.errors }),
                 Ok(None) => {}
-                Err(problem) => errors.push(problem),
+                Err(problem) => unusable.errors.push(problem),
             }
-            Err(Unusable::because(errors))
+            Err(unusable)
         }
     }
 }
 
-impl Unusable {
-    fn because(errors: ConfigErrors) -> Box<Self> {
-        let salvaged = salvage(errors.texts());
-        Box::new(Unusable { errors, salvaged })
+impl Default for Salvaged {
+    /// Nothing could be read: nobody is exempt, and nobody gets in.
+    fn default() -> Self {
+        Salvaged { on_error: Login::Deny, exempt: Match::default() }
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) const KEYS: &[&str] = &[
     "strict",
 ];
 
+/// More disks than any machine shows to its users.
+const MOST_DISKS: usize = 256;
+
 /// The directives in `table`, noting the mistakes in them.
 pub(super) fn read(reader: &mut Reader<'_>, named: Origin, table: &DeTable<'_>) -> Draft {
     let mut inherits = None;
@@ -87,7 +90,13 @@ fn io(
     parse: fn(Scalar<'_>) -> Result<IoLimit, Invalid>,
 ) -> Option<Sourced<Vec<IoLimit>>> {
     let mut limits: Vec<IoLimit> = Vec::new();
-    for entry in reader.list(value, "limits: [\"/home 50M\"]") {
+    let entries = reader.list(value, "limits: [\"/home 50M\"]");
+    if entries.len() > MOST_DISKS {
+        let message = format!("{} disks, where at most {MOST_DISKS} can be limited", entries.len());
+        reader.refuse(value.span(), message, "name only the disks that users can reach");
+        return None;
+    }
+    for entry in entries {
         let Some(limit) = reader.scalar(entry, parse) else { continue };
         if limits.iter().any(|other| other.path == limit.path) {
             let message = format!("a second limit for {}", limit.path);

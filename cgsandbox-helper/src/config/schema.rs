@@ -20,6 +20,9 @@ use crate::policy::{Match, Profile, Rule};
 pub(super) const TOP_KEYS: &[&str] =
     &["version", "on_error", "exempt", "services", "cgroup_root", "profile", "rule"];
 
+/// More than this nobody reads, and the search for what was meant takes time.
+pub(super) const MOST_PROBLEMS: usize = 100;
+
 const RULE_KEYS: &[&str] = &["match", "profile"];
 
 /// What one file says.
@@ -267,6 +270,9 @@ impl Reader<'_> {
         known: &[&str],
         help: Option<String>,
     ) {
+        if self.problems.len() >= MOST_PROBLEMS {
+            return;
+        }
         let help = help
             .or_else(|| did_you_mean(key, known).map(|meant| format!("did you mean {meant}?")))
             .unwrap_or_else(|| format!("possible here: {}", known.join(", ")));
@@ -280,7 +286,9 @@ impl Reader<'_> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.problems.push(Problem::at(self.locator.origin(span), message).help(help));
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(Problem::at(self.locator.origin(span), message).help(help));
+        }
     }
 
     pub(super) fn origin(&self, span: Range<usize>) -> Origin {

@@ -21,6 +21,9 @@ pub(super) fn problems(source: &SourceText, locator: &Locator<'_>, first: Error)
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     let mut problems: Vec<Problem> = Vec::new();
     for error in &errors {
+        if problems.len() == MOST_REPORTED {
+            break;
+        }
         let problem = problem(locator, error, Some((source, table.get_ref())));
         let line = |problem: &Problem| problem.origin.as_ref().map(|at| at.line);
         // The parser goes on where it stopped; a second complaint about a line is noise.
@@ -28,7 +31,6 @@ pub(super) fn problems(source: &SourceText, locator: &Locator<'_>, first: Error)
             problems.push(problem);
         }
     }
-    problems.truncate(MOST_REPORTED);
     problems
 }
 

@@ -227,3 +227,50 @@ fn rubbish_of_any_kind_is_an_error_in_bounded_time() {
     }
     assert!(started.elapsed().as_secs() < 60);
 }
+
+#[test]
+fn large_files_of_any_content_take_bounded_time() {
+    let many = |unit: &dyn Fn(usize) -> String| -> String {
+        let mut text = String::new();
+        for at in 0.. {
+            let next = unit(at);
+            if text.len() + next.len() > file::LARGEST - 100 {
+                break;
+            }
+            text += &next;
+        }
+        text
+    };
+    let one_line = format!("exempt = [{}]", many(&|at| format!("\"é{at}\", ")));
+    let bad_line = format!("exempt = [{}]", many(&|at| format!("\"%é{at}\", ")));
+    let keys = many(&|at| format!("memory_{at} = 1\n"));
+    let profiles = many(&|at| format!("[profile.a{at}]\ninherits = \"a{}\"\n", at / 2));
+    let nowhere =
+        many(&|at| format!("[profile.a{at}]\n[[rule]]\nmatch = \"*\"\nprofile = \"b{at}\"\n"));
+    let disks =
+        format!("[profile.p]\nio_read_iops_max = [{}]", many(&|at| format!("\"/{at} 99\", ")));
+    let same = many(&|_| "[[rule]]\nmatch = \"*\"\nprofile = \"p\"\n".to_owned()) + "[profile.p]";
+    for (text, good) in [
+        (&one_line, true),
+        (&bad_line, false),
+        (&keys, false),
+        (&profiles, false),
+        (&nowhere, false),
+        (&disks, false),
+        (&same, true),
+    ] {
+        let started = std::time::Instant::now();
+        let texts = [main_file(text)];
+        match parse(&texts) {
+            Ok(_) => assert!(good, "{}", &text[..50]),
+            Err(errors) => {
+                assert!(!good, "{errors}");
+                assert!(errors.problems().len() <= 200);
+                assert!(errors.render(false).len() < 1 << 20);
+            }
+        }
+        // Some 50 ms when optimized; this is about minutes.
+        assert!(started.elapsed().as_secs() < 20, "{}: {:?}", &text[..50], started.elapsed());
+        println!("{:?} {}", started.elapsed(), &text[..50]);
+    }
+}
