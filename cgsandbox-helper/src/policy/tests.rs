@@ -125,8 +125,7 @@ fn a_list_counts_by_its_most_specific_entry_and_leaves_out_whom_it_negates() {
 
 #[test]
 fn either_name_of_a_uid_counts() {
-    let subject =
-        Subject { name: "alias".into(), canonical: Some("alice".into()), ..alice() };
+    let subject = Subject { name: "alias".into(), canonical: Some("alice".into()), ..alice() };
     assert_eq!(winner(&["\"alice\""], &subject), Some(0));
     assert_eq!(winner(&["\"alias\""], &subject), Some(0));
     assert_eq!(winner(&["[\"*\", \"!alice\"]"], &subject), None);
@@ -170,7 +169,9 @@ fn who_is_left_alone_and_why() {
     assert_eq!(unconfined(&root, "login"), Unconfined::Root);
     assert!(matches!(unconfined(&alice(), "login"), Unconfined::Service { .. }));
     match unconfined(&alice(), "cron") {
-        Unconfined::Exempt(by) => assert_eq!((by.to_string(), by.origin.line), ("@staff".into(), 2)),
+        Unconfined::Exempt(by) => {
+            assert_eq!((by.to_string(), by.origin.line), ("@staff".into(), 2))
+        }
         other => panic!("{other:?}"),
     }
     // Bob is of the staff as well, but not exempt; and no rule is for him.

@@ -39,11 +39,13 @@ impl Percent {
 
 impl Memory {
     /// In bytes on a machine with `total` bytes of memory; none for no limit.
+    ///
+    /// A share of a small machine is no lock-out either: it is at least 8 MiB.
     pub fn bytes(self, total: u64) -> Option<u64> {
         match self {
             Memory::Infinity => None,
             Memory::Bytes(bytes) => Some(bytes),
-            Memory::Percent(share) => Some(share.of(total)),
+            Memory::Percent(share) => Some(share.of(total).max(SMALLEST_MEMORY)),
         }
     }
 

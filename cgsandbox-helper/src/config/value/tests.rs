@@ -136,7 +136,8 @@ fn too_little_memory_to_log_in_with_is_refused() {
 fn a_share_of_memory_is_exact_and_never_more_than_the_whole() {
     let share = |text: &str, total| Memory::limit(Scalar::Text(text)).unwrap().bytes(total);
     assert_eq!(share("25%", 16 << 30), Some(4 << 30));
-    assert_eq!(share("33.33%", 10_000), Some(3333));
+    assert_eq!(share("33.33%", 10_000_000_000), Some(3_333_000_000));
+    assert_eq!(share("0.01%", 1 << 30), Some(8 << 20), "enough to log in with");
     assert_eq!(share("100%", u64::MAX), Some(u64::MAX));
     assert_eq!(share("infinity", 1), None);
     assert_eq!(share("1G", 1), Some(1 << 30));
