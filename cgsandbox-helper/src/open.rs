@@ -17,7 +17,7 @@ use crate::plan::{Enforcement, Plan, Sandbox};
 use crate::policy::{Choice, Policy, Verdict};
 use crate::session::{Leader, Session, Stage};
 use crate::state::{Lock, State};
-use crate::{account, limits, namespace, subject, teardown};
+use crate::{account, limits, namespace, plan, subject, teardown};
 
 /// For the user of a login whose sandbox could not be built.
 const SORRY: &str = "Login refused: your sandbox could not be set up. \
@@ -111,15 +111,12 @@ fn decide(
         return Ok(None);
     }
     let subject = subject::resolve(&login.user, policy.needs_groups())?;
-    let mut host = Host::look(&policy.cgroup_root)?;
-    if host.systemd {
-        let cause = "systemd manages this host's cgroup tree and is its only writer; \
-                     the cgroupfs back end is for hosts without systemd";
-        return Err(Error::new("use", "the cgroupfs back end", cause));
-    }
+    // Before the host is looked at: whatever is wrong with it, exempt users get in.
     let Choice::Confined(confined) = policy.choose(&subject, &login.service) else {
         return Ok(None);
     };
+    let mut host = Host::look(&policy.cgroup_root)?;
+    plan::back_end(&host)?;
     let patience = login.patience();
     namespace::make_state_private(state, &host.mountinfo, patience)?;
     let sharing = state.share_host(patience)?;

@@ -3,9 +3,22 @@
 
 use crate::cgroup::{Attribute, Controller, Unfit, attributes};
 use crate::config::value::{HidePid, OnLogout, RlimitValue};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::limits::Wanted;
 use crate::policy::{Choice, Confined, Policy, Subject, Unconfined};
+
+/// The back end that makes cgroups on `host`, by its name in the audit line.
+///
+/// Refuses a host whose cgroup tree is another's to write.
+pub fn back_end(host: &Host) -> Result<&'static str> {
+    if host.systemd {
+        let cause = "systemd manages this host's cgroup tree and is its only writer; \
+                     the cgroupfs back end is for hosts without systemd";
+        return Err(Error::new("use", "the cgroupfs back end", cause));
+    }
+    Ok("cgroupfs")
+}
 
 /// What becomes of one login.
 #[derive(Debug, Clone)]
