@@ -57,12 +57,11 @@ pub fn of_user(tree: &Tree, uid: u32) -> Counters {
     counters
 }
 
-/// The counters of `after` less those of `before`, where both have them.
+/// The counters of `after` less those of `before`; a cgroup that was not there yet had
+/// counted nothing.
 pub fn since(before: &Counters, after: &Counters) -> Counters {
-    after
-        .iter()
-        .filter_map(|(key, now)| Some((key.clone(), now.saturating_sub(*before.get(key)?))))
-        .collect()
+    let earlier = |key: &String| before.get(key).copied().unwrap_or(0);
+    after.iter().map(|(key, now)| (key.clone(), now.saturating_sub(earlier(key)))).collect()
 }
 
 type At<'a> = dyn Fn(&crate::cgroup::Hierarchy) -> PathBuf + 'a;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cgroup::{Tree, find_hierarchies};
+use crate::cgroup::{Tree, mounted};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::state::State;
@@ -24,9 +24,7 @@ pub struct Collected {
 /// else the records say that cgroups are.
 pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
     state.prepare()?;
-    let path = "/proc/self/mountinfo";
-    let mountinfo = std::fs::read_to_string(path).map_err(Error::os("read", path))?;
-    let hierarchies = find_hierarchies(&mountinfo);
+    let hierarchies = mounted()?;
     let mut collected = Collected::default();
     for root in roots(state, cgroup_root) {
         let tree = Tree::new(&hierarchies, &root);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cgroup::{Controller, Tree, Version, find_hierarchies};
 use crate::error::{Error, Result};
+use crate::kernel_file;
 use crate::namespace;
 use crate::policy::Profile;
 
@@ -62,14 +63,13 @@ pub struct Host {
 impl Host {
     /// Looks without changing anything. `cgroup_root` is the configured one.
     pub fn look(cgroup_root: &str) -> Result<Self> {
-        let path = "/proc/self/mountinfo";
-        let mountinfo = std::fs::read_to_string(path).map_err(Error::os("read", path))?;
+        let mountinfo = kernel_file::mountinfo()?;
         let tree = Tree::new(&find_hierarchies(&mountinfo), cgroup_root);
         let none = tree.hierarchies().is_empty();
         let mut host = Host {
             tree,
             systemd: Path::new("/run/systemd/system").is_dir(),
-            memory_bytes: memory_bytes()?,
+            memory_bytes: memory_bytes(),
             no_procfs: namespace::lack(),
             mountinfo,
             no_cgroups: none.then(|| "no cgroup hierarchy is mounted".to_owned()),
@@ -145,26 +145,21 @@ impl Host {
     /// Can only tell where the cgroup above all users' is there already.
     fn look_for_files(&mut self) {
         let tree = &self.tree;
-        self.absent_files = OPTIONAL_FILES
-            .into_iter()
-            .filter(|(controller, version, file)| {
-                tree.carrier(*controller).filter(|h| h.version == *version).is_some_and(|hierarchy| {
-                    let root = tree.root_in(hierarchy);
-                    root.is_dir() && !root.join(file).exists()
-                })
-            })
-            .map(|(_, _, file)| file)
-            .collect();
+        let here = |(controller, version, file): (Controller, Version, &'static str)| {
+            let hierarchy = tree.carrier(controller).filter(|h| h.version == version)?;
+            let root = tree.root_in(hierarchy);
+            // The other file tells a cgroup without this one from no cgroup at all.
+            let is_absent = !root.join(file).exists() && root.join("cgroup.procs").exists();
+            is_absent.then_some(file)
+        };
+        self.absent_files = OPTIONAL_FILES.into_iter().filter_map(here).collect();
     }
 }
 
-fn memory_bytes() -> Result<u64> {
-    let path = "/proc/meminfo";
-    let text = std::fs::read_to_string(path).map_err(Error::os("read", path))?;
-    let kib: Option<u64> = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
-    kib.map(|kib| kib * 1024).ok_or_else(|| Error::new("understand", path, "no MemTotal in it"))
+/// All of the memory (sysinfo(2)).
+fn memory_bytes() -> u64 {
+    let about = rustix::system::sysinfo();
+    about.totalram as u64 * u64::from(about.mem_unit)
 }
 
 /// The whole disk that `path`, a device or a file, is on: `io.max` takes no partition.

@@ -22,6 +22,7 @@ pub mod gc;
 pub mod helper;
 pub mod host;
 mod inherited_fd;
+mod kernel_file;
 pub mod limits;
 pub mod namespace;
 pub mod open;

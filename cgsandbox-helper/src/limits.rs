@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::value::Rlimit as Name;
 use crate::error::{Error, Result};
+use crate::kernel_file;
 
 /// What a process had before its session.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +26,11 @@ pub type Wanted = (Name, Option<u64>, Option<u64>);
 
 /// What `pid` has now of what a session is going to change.
 pub fn remember(pid: u32, wanted: &[Wanted]) -> Result<Previous> {
-    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits"))
-        .map_err(Error::os("read the limits of", format!("process {pid}")))?;
+    // A policy without rlimits, which most are, costs no look at them.
+    let limits = match wanted {
+        [] => String::new(),
+        _ => kernel_file::read(format!("/proc/{pid}/limits"))?,
+    };
     let rlimits = wanted
         .iter()
         .filter_map(|(name, ..)| Some((name.name().to_owned(), in_limits(&limits, *name)?)))
@@ -47,12 +51,12 @@ pub fn limit(pid: u32, wanted: &[Wanted]) -> Vec<(Name, Error)> {
         .collect()
 }
 
-/// Brings `oom_score_adj` to 0 where it is lower: a daemon's protection from the OOM
+/// Brings `oom_score_adj` to 0 where it was lower: a daemon's protection from the OOM
 /// killer must not pass to its users' processes.
-pub fn end_oom_protection(pid: u32) -> Result<()> {
-    match oom_score_adj(pid) {
-        Some(score) if score < 0 => set_oom_score_adj(pid, 0),
-        _ => Ok(()),
+pub fn end_oom_protection(pid: u32, previous: &Previous) -> Result<()> {
+    match previous.oom_score_adj {
+        Some(_) => set_oom_score_adj(pid, 0),
+        None => Ok(()),
     }
 }
 
@@ -78,7 +82,7 @@ fn set(pid: u32, name: Name, (soft, hard): (Option<u64>, Option<u64>)) -> Result
 }
 
 fn oom_score_adj(pid: u32) -> Option<i32> {
-    std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?.trim().parse().ok()
+    kernel_file::read(format!("/proc/{pid}/oom_score_adj")).ok()?.trim().parse().ok()
 }
 
 fn set_oom_score_adj(pid: u32, score: i32) -> Result<()> {

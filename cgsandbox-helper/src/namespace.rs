@@ -10,6 +10,7 @@
 //! change the host's.
 
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::cgroup::Tree;
 use crate::config::value::HidePid;
 use crate::error::{Error, Result};
+use crate::kernel_file;
 use crate::state::{State, make_directory};
 
 /// In a sandbox's empty `/run/cgsandbox`: tells the `cgsandbox` command where it runs.
@@ -38,7 +40,7 @@ const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 /// Why this kernel cannot give a mount namespace its own procfs; nothing when it can.
 pub fn lack() -> Option<Error> {
-    new_procfs(HidePid::Invisible).err().map(|mut error| {
+    procfs_context(HidePid::Invisible).err().map(|mut error| {
         error.cause = format!("{}; it takes Linux 5.8", error.cause);
         error
     })
@@ -65,7 +67,7 @@ pub fn pinned(state: &State, uid: u32) -> Result<Option<OwnedFd>> {
     let path = pin(state, uid);
     let file = match OpenOptions::new().read(true).custom_flags(libc_o_nofollow()).open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::os("open", path.display())(error)),
     };
     let about = rustix::fs::fstatfs(&file).map_err(Error::os("look at", path.display()))?;
@@ -85,7 +87,7 @@ pub fn release(state: &State, uid: u32) -> Result<()> {
             false => std::fs::remove_dir(leftover),
         };
         match removed {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(Error::os("remove", leftover.display())(error));
             }
             _ => {}
@@ -111,8 +113,7 @@ pub fn make_state_private(state: &State, mountinfo: &str, patience: Duration) ->
     }
     let _host = state.lock_host(patience)?;
     // Another login may have been first.
-    let path = "/proc/self/mountinfo";
-    let mountinfo = std::fs::read_to_string(path).map_err(Error::os("read", path))?;
+    let mountinfo = kernel_file::mountinfo()?;
     if is_private_mount(directory, &mountinfo) {
         return Ok(());
     }
@@ -242,23 +243,28 @@ fn own_namespace() -> Result<OwnedFd> {
 /// A procfs instance of its own, not mounted anywhere yet.
 fn new_procfs(hidepid: HidePid) -> Result<OwnedFd> {
     let about = |e: Errno| Error::os("make", format!("a procfs with hidepid={hidepid}"))(e);
+    let context = procfs_context(hidepid)?;
+    fsconfig_create(&context).map_err(about)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, hardened()).map_err(about)
+}
+
+/// A procfs instance as far as it is only asked for: this shows whether the kernel can.
+fn procfs_context(hidepid: HidePid) -> Result<OwnedFd> {
+    let about = |e: Errno| Error::os("ask for", format!("a procfs with hidepid={hidepid}"))(e);
     let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).map_err(about)?;
     // By name, not by number: names came with the options that belong to one instance,
     // so a kernel whose options are the whole pid namespace's refuses here.
     fsconfig_set_string(&context, "hidepid", hidepid.to_string()).map_err(about)?;
-    fsconfig_create(&context).map_err(about)?;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, hardened()).map_err(about)
+    Ok(context)
 }
 
 /// Puts an own procfs over /proc, and over every other procfs that is mounted somewhere.
 fn hide_processes(hidepid: HidePid) -> Result<()> {
     let procfs = new_procfs(hidepid)?;
-    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")
-        .map_err(Error::os("read", "/proc/self/mountinfo"))?;
-    let copy = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mountinfo = kernel_file::mountinfo()?;
     for other in other_procfs(&mountinfo) {
         let about = |e: Errno| Error::os("mount the sandbox's procfs over", &other)(e);
-        let copy = open_tree(&procfs, "", copy).map_err(about)?;
+        let copy = copy_mount(&procfs, Path::new("")).map_err(about)?;
         attach(&copy, Path::new(&other)).map_err(about)?;
     }
     attach(&procfs, Path::new("/proc")).map_err(Error::os("mount the sandbox's procfs over", "/proc"))
@@ -281,26 +287,37 @@ fn other_procfs(mountinfo: &str) -> Vec<String> {
 /// Shows, of all users' cgroups, this one's: names, members and numbers of the others
 /// would tell who is logged in and what they run.
 fn hide_cgroups(tree: &Tree, uid: u32) -> Result<()> {
+    // The same empty directory serves all hierarchies.
+    let cover = new_tmpfs()?;
     for hierarchy in tree.hierarchies() {
         let (root, own) = (tree.root_in(hierarchy), tree.user_in(hierarchy, uid));
-        if !own.is_dir() {
-            continue;
-        }
         let about = |e: Errno| Error::os("hide other users' cgroups at", root.display())(e);
-        let copy = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let view = open_tree(CWD, &own, copy).map_err(about)?;
-        attach(&new_tmpfs("0755")?, &root).map_err(about)?;
-        DirBuilder::new().mode(0o755).create(&own).map_err(Error::os("create", own.display()))?;
+        let view = copy_mount(CWD, &own).map_err(about)?;
+        attach(&copy_mount(&cover, Path::new("")).map_err(about)?, &root).map_err(about)?;
+        match DirBuilder::new().mode(0o755).create(&own) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(Error::os("create", own.display())(error));
+            }
+            _ => {}
+        }
         attach(&view, &own).map_err(about)?;
     }
     Ok(())
+}
+
+/// A copy of the mount at `path`, or of `from` itself where that is empty, mounted nowhere.
+fn copy_mount(from: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(from, path, flags)
 }
 
 /// Puts an empty directory over our state.
 fn hide_state(state: &State) -> Result<()> {
     let directory = state.directory();
     let about = |e: Errno| Error::os("hide", directory.display())(e);
-    attach(&new_tmpfs("0755")?, directory).map_err(about)?;
+    attach(&new_tmpfs()?, directory).map_err(about)?;
     let marker = directory.join(INSIDE);
     OpenOptions::new()
         .write(true)
@@ -311,11 +328,11 @@ fn hide_state(state: &State) -> Result<()> {
         .map_err(Error::os("create", marker.display()))
 }
 
-fn new_tmpfs(mode: &str) -> Result<OwnedFd> {
+fn new_tmpfs() -> Result<OwnedFd> {
     let about = |e: Errno| Error::os("make", "a tmpfs")(e);
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(about)?;
     fsconfig_set_string(&context, "source", "cgsandbox").map_err(about)?;
-    fsconfig_set_string(&context, "mode", mode).map_err(about)?;
+    fsconfig_set_string(&context, "mode", "0755").map_err(about)?;
     fsconfig_create(&context).map_err(about)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, hardened()).map_err(about)
 }

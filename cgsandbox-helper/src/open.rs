@@ -182,7 +182,10 @@ fn build(
     let Decided { sandbox, host, sharing } = decided;
     let (uid, tree) = (sandbox.subject.uid, &host.tree);
     let lock = state.lock(uid, login.patience())?;
-    teardown::sweep(state, tree, uid);
+    // Most logins find nothing of the user's, and need not look through it.
+    if state.user(uid).exists() || tree.has_user(uid) {
+        teardown::sweep(state, tree, uid);
+    }
     if let Some(max) = sandbox.max_logins
         && teardown::live_sessions(state, uid).len() as u64 >= max
     {
@@ -192,11 +195,10 @@ fn build(
     session.keep(state)?;
     let built = (|| {
         let mut missing = sandbox.missing.clone();
-        if !tree.hierarchies().is_empty() {
-            let made = tree.make_user(uid, sandbox.needs_cpuset())?;
-            missing.extend(apply_limits(tree, uid, &sandbox.attributes, &made));
-            tree.make_session(uid, &session.id)?;
-        }
+        let made = tree.make_user(uid, sandbox.needs_cpuset())?;
+        missing.extend(apply_limits(tree, uid, &sandbox.attributes, &made));
+        let tree = &tree.of_user(uid);
+        tree.make_session(uid, &session.id)?;
         let namespace = match sandbox.hidepid {
             // Who is logged in already has one: the user's sessions see the same mounts.
             HidePid::Off if namespace::pinned(state, uid)?.is_none() => None,
@@ -206,7 +208,7 @@ fn build(
         // So the slow part, for which the kernel may wait for all CPUs, needs no lock.
         drop((lock, sharing));
         tree.enter(uid, &session.id, login.leader.pid)?;
-        limits::end_oom_protection(login.leader.pid)?;
+        limits::end_oom_protection(login.leader.pid, &session.previous)?;
         for (name, error) in limits::limit(login.leader.pid, &sandbox.rlimits) {
             missing.push(Unfit { directive: name.directive(), why: error.to_string() });
         }

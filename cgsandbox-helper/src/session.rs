@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::Counters;
 use crate::error::{Error, Result};
+use crate::kernel_file;
 use crate::limits::Previous;
 use crate::state::{State, make_directory, names_in};
 
@@ -25,7 +26,7 @@ impl Leader {
     /// The process that has this pid now.
     pub fn of(pid: u32) -> Result<Self> {
         let path = format!("/proc/{pid}/stat");
-        let stat = std::fs::read_to_string(&path).map_err(Error::os("read", &path))?;
+        let stat = kernel_file::read(&path)?;
         // The second field is the command in parentheses, which may hold anything.
         let start = stat
             .rsplit_once(')')
@@ -42,7 +43,7 @@ impl Leader {
 
     /// When it started, in seconds since the epoch.
     pub fn since(&self) -> u64 {
-        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let stat = kernel_file::read("/proc/stat").unwrap_or_default();
         let boot = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<u64>().ok());
         boot.unwrap_or_default() + self.start / rustix::param::clock_ticks_per_second()
     }

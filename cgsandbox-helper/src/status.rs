@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::account::{self, Counters};
-use crate::cgroup::{Membership, Tree, find_hierarchies};
+use crate::cgroup::{Membership, Tree, mounted};
 use crate::error::{Error, Result};
 use crate::session::{Leader, Session, Stage};
 use crate::state::State;
@@ -70,9 +70,7 @@ pub fn of_oneself(state: &State) -> Result<UserStatus> {
 }
 
 fn tree(cgroup_root: &str) -> Result<Tree> {
-    let path = "/proc/self/mountinfo";
-    let mountinfo = std::fs::read_to_string(path).map_err(Error::os("read", path))?;
-    Ok(Tree::new(&find_hierarchies(&mountinfo), cgroup_root))
+    Ok(Tree::new(&mounted()?, cgroup_root))
 }
 
 fn of_user(state: &State, tree: &Tree, uid: u32) -> UserStatus {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::audit::{Event, Level};
-use crate::cgroup::{Membership, Tree, find_hierarchies};
+use crate::cgroup::{Membership, Tree, mounted};
 use crate::error::{Error, Result};
 use crate::session::{Leader, Session, Stage};
 use crate::state::State;
@@ -32,9 +32,7 @@ pub struct Residue {
 /// The hierarchies below which a session's cgroups are, wherever the configuration has
 /// them now.
 pub fn tree_of(session: &Session) -> Result<Tree> {
-    let path = "/proc/self/mountinfo";
-    let mountinfo = std::fs::read_to_string(path).map_err(Error::os("read", path))?;
-    Ok(Tree::new(&find_hierarchies(&mountinfo), &session.cgroup_root))
+    Ok(Tree::new(&mounted()?, &session.cgroup_root))
 }
 
 /// The sessions of a user that somebody is logged in by.

@@ -1,14 +1,15 @@
-//! Reading and writing the files of cgroupfs: one system call each way.
+//! Reading and writing the files of cgroupfs.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::kernel_file;
 
 /// The content without its last newline, or nothing where the file is not there.
 pub fn read(path: &Path) -> Option<String> {
-    std::fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
+    kernel_file::read(path).ok().map(|text| text.trim_end().to_owned())
 }
 
 /// The content as a number; nothing where there is no such file, or "max" in it.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::file;
+use crate::error::Result;
+use crate::kernel_file;
 
 /// What a directive needs from the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +95,11 @@ impl Hierarchy {
     pub fn path(&self, relative: &str) -> String {
         format!("{}/{}", self.root.trim_end_matches('/'), relative.trim_matches('/'))
     }
+}
+
+/// The hierarchies that are mounted now.
+pub fn mounted() -> Result<Vec<Hierarchy>> {
+    Ok(find(&kernel_file::mountinfo()?))
 }
 
 /// The hierarchies in `mountinfo`, the text of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).

@@ -49,6 +49,10 @@ fn write(directory: &Path, attribute: &Attribute) -> Option<Unfit> {
 fn stands(directory: &Path, attribute: &Attribute) -> bool {
     let Some(content) = file::read(&directory.join(attribute.file)) else { return false };
     match attribute.disk {
+        // v1 shows "no limit", written as -1, as the largest multiple of a page.
+        None if attribute.value == "-1" => {
+            content == "-1" || content.parse::<u64>().is_ok_and(|limit| limit >= 1 << 62)
+        }
         None => content == attribute.value.trim_end(),
         Some(disk) => content.lines().any(|line| {
             let mut words = line.split_whitespace();

@@ -1,7 +1,8 @@
 //! Which cgroups a process is in, as the kernel tells it.
 
 use super::hierarchy::Hierarchy;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::kernel_file;
 
 /// The content of `/proc/PID/cgroup` (cgroups(7)).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,9 +11,7 @@ pub struct Membership(Vec<(String, String)>);
 impl Membership {
     /// Of the process `pid`, now.
     pub fn of(pid: u32) -> Result<Self> {
-        let path = format!("/proc/{pid}/cgroup");
-        let text = std::fs::read_to_string(&path).map_err(Error::os("read", &path))?;
-        Ok(Self::parse(&text))
+        kernel_file::read(format!("/proc/{pid}/cgroup")).map(|text| Self::parse(&text))
     }
 
     /// From the text of such a file; lines that are none are passed over.

@@ -17,7 +17,7 @@ mod tree;
 
 pub use attribute::{Attribute, Unfit, attributes};
 pub use file::{read as read_file, read_number};
-pub use hierarchy::{Controller, Hierarchy, Version, find as find_hierarchies, unescape};
+pub use hierarchy::{Controller, Hierarchy, Version, find as find_hierarchies, mounted, unescape};
 pub use limit::apply as apply_limits;
 pub use membership::Membership;
 pub use tree::Tree;

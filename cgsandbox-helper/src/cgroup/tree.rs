@@ -71,16 +71,13 @@ impl Tree {
         let mut refused = Vec::new();
         for hierarchy in &self.hierarchies {
             let mut directory = hierarchy.mount.clone();
-            let mut levels = vec![directory.clone()];
+            refused.extend(hand_down(hierarchy, &directory));
             for component in Path::new(&self.root).components() {
                 directory.push(component);
                 // 0700: what a user's cgroup holds is nobody else's business.
                 make_directory(&directory, 0o700)?;
                 inherit_cpuset(hierarchy, &directory)?;
-                levels.push(directory.clone());
-            }
-            for level in levels {
-                refused.extend(hand_down(hierarchy, &level));
+                refused.extend(hand_down(hierarchy, &directory));
             }
         }
         Ok(refused)
@@ -98,18 +95,25 @@ impl Tree {
             }
             if make_directory(&directory, 0o755)? {
                 inherit_cpuset(hierarchy, &directory)?;
-                made.push(directory.clone());
+                // For the sessions' own accounts only: a controller that is not handed
+                // down further still limits the user.
+                hand_down(hierarchy, &directory);
+                made.push(directory);
             }
-            // For the sessions' own accounts only: a controller that is not handed down
-            // further still limits the user.
-            hand_down(hierarchy, &directory);
         }
         Ok(made)
     }
 
-    /// Makes a session's cgroup in every hierarchy in which its user has one.
+    /// The same tree, of those hierarchies only in which the user has a cgroup.
+    pub fn of_user(&self, uid: u32) -> Self {
+        let has = |h: &&Hierarchy| self.user_in(h, uid).is_dir();
+        let hierarchies = self.hierarchies.iter().filter(has).cloned().collect();
+        Tree { hierarchies, root: self.root.clone() }
+    }
+
+    /// Makes a session's cgroup, the tracking hierarchy's first.
     pub fn make_session(&self, uid: u32, session: &str) -> Result<()> {
-        for hierarchy in self.hierarchies_of(uid) {
+        for hierarchy in &self.hierarchies {
             let directory = self.session_in(hierarchy, uid, session);
             make_directory(&directory, 0o755)?;
             inherit_cpuset(hierarchy, &directory)?;
@@ -121,11 +125,11 @@ impl Tree {
     ///
     /// A module of this field is known to have logged success and moved nobody.
     pub fn enter(&self, uid: u32, session: &str, pid: u32) -> Result<()> {
-        for hierarchy in self.hierarchies_of(uid) {
+        for hierarchy in &self.hierarchies {
             move_process(pid, &self.session_in(hierarchy, uid, session))?;
         }
         let now = Membership::of(pid)?;
-        for hierarchy in self.hierarchies_of(uid) {
+        for hierarchy in &self.hierarchies {
             let wanted = hierarchy.path(&format!("{}/user-{uid}/session-{session}", self.root));
             match now.path_in(hierarchy) {
                 Some(path) if path == wanted => {}
@@ -142,7 +146,7 @@ impl Tree {
     /// Moves `pid` out of the session's cgroups, back to `origin` where that still is.
     pub fn leave(&self, uid: u32, session: &str, pid: u32, origin: &Membership) -> Result<()> {
         let now = Membership::of(pid)?;
-        for hierarchy in self.hierarchies_of(uid) {
+        for hierarchy in &self.hierarchies {
             let ours = self.session_in(hierarchy, uid, session);
             let directory = now.path_in(hierarchy).and_then(|path| hierarchy.directory(path));
             if directory.as_deref() != Some(&ours) {
@@ -170,6 +174,11 @@ impl Tree {
     /// The sessions that have a cgroup.
     pub fn sessions(&self, uid: u32) -> Vec<String> {
         self.children("session-", |hierarchy| self.user_in(hierarchy, uid))
+    }
+
+    /// Whether the user has a cgroup.
+    pub fn has_user(&self, uid: u32) -> bool {
+        self.hierarchies.first().is_some_and(|h| self.user_in(h, uid).is_dir())
     }
 
     /// The users that have a cgroup.
@@ -207,7 +216,7 @@ impl Tree {
         let end = Instant::now() + patience;
         loop {
             let mut busy = false;
-            for hierarchy in &self.hierarchies {
+            for hierarchy in self.hierarchies.iter().rev() {
                 busy |= !remove_directory(&self.session_in(hierarchy, uid, session))?;
             }
             if !busy || Instant::now() >= end {
@@ -220,7 +229,7 @@ impl Tree {
     /// Removes the user's cgroups; whether they are gone. Nothing below them is touched.
     pub fn remove_user(&self, uid: u32) -> Result<bool> {
         let mut gone = true;
-        for hierarchy in &self.hierarchies {
+        for hierarchy in self.hierarchies.iter().rev() {
             gone &= remove_directory(&self.user_in(hierarchy, uid))?;
         }
         Ok(gone)
@@ -237,20 +246,15 @@ impl Tree {
         Ok(())
     }
 
-    fn hierarchies_of(&self, uid: u32) -> impl Iterator<Item = &Hierarchy> {
-        self.hierarchies.iter().filter(move |h| self.user_in(h, uid).is_dir())
-    }
-
+    /// The tracking hierarchy tells: its directories are made first and removed last.
     fn children(&self, prefix: &str, parent: impl Fn(&Hierarchy) -> PathBuf) -> Vec<String> {
-        let mut names: Vec<String> = self
-            .hierarchies
-            .iter()
-            .filter_map(|hierarchy| std::fs::read_dir(parent(hierarchy)).ok())
-            .flat_map(|entries| entries.flatten())
+        let entries = self.hierarchies.first().map(|h| std::fs::read_dir(parent(h)));
+        let Some(Ok(entries)) = entries else { return Vec::new() };
+        let mut names: Vec<String> = entries
+            .flatten()
             .filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix(prefix)?.to_owned()))
             .collect();
         names.sort_unstable();
-        names.dedup();
         names
     }
 }
@@ -298,6 +302,10 @@ fn inherit_cpuset(hierarchy: &Hierarchy, directory: &Path) -> Result<()> {
 /// others enabled there stays, and one refusal does not cost the rest.
 fn hand_down(hierarchy: &Hierarchy, directory: &Path) -> Vec<(Controller, Error)> {
     if hierarchy.version == Version::Legacy {
+        return Vec::new();
+    }
+    // Without controllers on v2, as on most hybrid hosts, there is nothing to look up.
+    if !Controller::ALL.iter().any(|controller| hierarchy.carries(*controller)) {
         return Vec::new();
     }
     let has = file::read(&directory.join("cgroup.controllers")).unwrap_or_default();

@@ -1,0 +1,28 @@
+//! Reading the files that the kernel makes up as they are read: procfs, sysfs, cgroupfs.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Where the mounts of this process are listed (proc_pid_mountinfo(5)).
+const MOUNTINFO: &str = "/proc/self/mountinfo";
+
+/// The whole content.
+///
+/// Such a file has no size to go by, and `read_to_string` would begin with 32 bytes and
+/// make many small reads. With room from the start there are two.
+pub fn read(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    let mut text = String::with_capacity(8192);
+    File::open(path)
+        .and_then(|file| file.take(u64::MAX).read_to_string(&mut text))
+        .map_err(Error::os("read", path.display()))?;
+    Ok(text)
+}
+
+/// The mounts of this process.
+pub fn mountinfo() -> Result<String> {
+    read(MOUNTINFO)
+}
