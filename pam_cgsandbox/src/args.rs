@@ -1,7 +1,7 @@
 //! The module's arguments: `config=PATH helper=PATH timeout=1s debug`.
 #![forbid(unsafe_code)]
 
-use crate::log::Failure;
+use crate::log::{Failure, Result};
 use std::{ffi::CStr, time::Duration};
 
 /// What the PAM line says after the module's name.
@@ -16,7 +16,7 @@ pub struct Arguments {
 
 impl Arguments {
     /// A wrong argument is an error: ignored, it would quietly weaken what was asked for.
-    pub fn parse(words: &[&CStr]) -> Result<Self, Failure> {
+    pub fn parse(words: &[&CStr]) -> Result<Self> {
         let (config, helper) = (String::new(), cgsandbox_protocol::HELPER.to_owned());
         let mut parsed =
             Arguments { config, helper, timeout: Duration::from_secs(1), debug: false };
@@ -27,15 +27,14 @@ impl Arguments {
                 ("helper", path) if path.starts_with('/') => parsed.helper = path.to_owned(),
                 ("timeout", time) if let Some(time) = duration(time) => parsed.timeout = time,
                 ("debug", "") => parsed.debug = true,
-                _ => {
-                    let wanted = "not config=/PATH, helper=/PATH, timeout=1ms to 60s, or debug";
-                    return Err(Failure::of("parse", word, wanted));
-                }
+                _ => return Err(Failure::of("parse", word, WANTED)),
             }
         }
         Ok(parsed)
     }
 }
+
+const WANTED: &str = "not config=/PATH, helper=/PATH, timeout=1ms to 60s, or debug";
 
 fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = match text.strip_suffix("ms") {

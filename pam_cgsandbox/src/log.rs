@@ -1,22 +1,22 @@
-//! What goes wrong, and its line in syslog: `authpriv`, `event=NAME key=value ...` as the helper's.
-//!
-//! `syslog(3)` is not used: its state is the host's (`openlog`), and it waits for a stuck daemon.
+//! What goes wrong, and its line in syslog: `authpriv`, `event=NAME key=value`, as the helper's.
+//! Not by `syslog(3)`: its state is the host's (`openlog`), and it waits for a stuck daemon.
 #![forbid(unsafe_code)]
 
-use crate::login::Login;
+use crate::login;
+use pam::items::{RHost, Service, User};
+use pam::module::PamHandle;
 use std::os::unix::{fs::OpenOptionsExt, net::UnixDatagram};
-use std::{fmt::Display, fs::OpenOptions, io::Write};
+use std::{error::Error, fmt::Display, fs::OpenOptions, io::Write};
 
-/// Facility and severities of syslog(3).
-const AUTHPRIV: u8 = 10 << 3;
-pub const ERR: u8 = 3;
-pub const DEBUG: u8 = 7;
+/// authpriv.err and authpriv.debug of syslog(3).
+pub const ERR: u8 = 83;
+pub const DEBUG: u8 = 87;
 
 /// The module's error: what did not work, on what, and why.
 pub struct Failure {
-    operation: &'static str,
-    object: String,
-    cause: String,
+    pub operation: &'static str,
+    pub object: String,
+    pub cause: String,
     /// This process is still in the user's view: it must not run or read anything.
     pub stranded: bool,
 }
@@ -27,22 +27,37 @@ impl Failure {
         Failure { operation, object, cause, stranded: false }
     }
 
-    /// Logs it. `enforced` is what is left of the sandbox, if the login goes on.
-    pub fn log(&self, event: &str, login: &Login, enforced: &str) {
-        let Login { user, service, rhost, .. } = login;
-        let user = user.to_string_lossy();
-        let who =
-            [("user", &*user), ("service", service), ("rhost", rhost), ("enforced", enforced)];
-        let what =
-            [("operation", self.operation), ("object", &self.object), ("error", &self.cause)];
-        write(ERR, event, &[&who[..], &what[..]].concat());
+    /// Logs it. `enforced` is what is left of the sandbox, where the login goes on.
+    pub fn log(&self, event: &str, pam: &PamHandle, enforced: &str) {
+        let fields = [
+            ("user", &*login::text::<User>(pam)),
+            ("service", &login::text::<Service>(pam)),
+            ("rhost", &login::text::<RHost>(pam)),
+            ("enforced", enforced),
+            ("operation", self.operation),
+            ("object", &self.object),
+            ("cause", &self.cause),
+        ];
+        write(ERR, event, &fields);
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// A failure of the hand-off.
+pub fn failed(cause: impl Display) -> Failure {
+    Failure::of("hand off", "helper", cause)
+}
+
+impl<E: Error> From<E> for Failure {
+    fn from(cause: E) -> Self {
+        failed(cause)
     }
 }
 
 /// Writes a line, or counts it as lost. Empty values are left out.
-pub fn write(severity: u8, event: &str, fields: &[(&str, &str)]) {
-    let (priority, pid) = (AUTHPRIV | severity, std::process::id());
-    let mut line = format!("<{priority}>cgsandbox[{pid}]: event={event}");
+pub fn write(priority: u8, event: &str, fields: &[(&str, &str)]) {
+    let mut line = format!("<{priority}>cgsandbox[{}]: event={event}", std::process::id());
     for (key, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
         line.push_str(&format!(" {key}={}", escaped(value)));
     }

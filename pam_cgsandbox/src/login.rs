@@ -1,7 +1,7 @@
 //! Who logs in, as PAM and NSS know it, and what PAM keeps for the module.
 
 use crate::session::Session;
-use pam::items::{Item, RHost, Service, Tty, User};
+use pam::items::{Item, User};
 use pam::module::PamHandle;
 use std::ffi::{CStr, CString, c_char};
 use std::ops::Deref;
@@ -15,30 +15,18 @@ unsafe extern "C" {
 /// Where PAM keeps the session. No other module uses this name.
 const KEY: &str = "pam_cgsandbox session";
 
-/// As the client sent it: hostile. What is unset is empty.
-pub struct Login {
-    pub user: CString,
-    pub service: String,
-    pub tty: String,
-    pub rhost: String,
+/// The user's uid and name; None for a name that NSS does not know or that is not UTF-8.
+pub fn user(pam: &mut PamHandle) -> Option<(u32, String)> {
+    let name = CString::from(pam.get_item::<User>().ok()??.0);
+    // SAFETY: the handle is live and `name` a C string; the entry is read before either changes.
+    let entry = unsafe { pam_modutil_getpwnam(pam, name.as_ptr()).as_ref() }?;
+    Some((entry.pw_uid, name.into_string().ok()?))
 }
 
-impl Login {
-    pub fn of(pam: &PamHandle) -> Self {
-        let text = |item: CString| item.to_string_lossy().into_owned();
-        let (user, service) = (item::<User>(pam), text(item::<Service>(pam)));
-        Login { user, service, tty: text(item::<Tty>(pam)), rhost: text(item::<RHost>(pam)) }
-    }
-}
-
-fn item<'a, T: Item<'a> + Deref<Target = &'a CStr>>(pam: &'a PamHandle) -> CString {
-    pam.get_item::<T>().ok().flatten().map(|item| CString::from(*item)).unwrap_or_default()
-}
-
-/// The uid that NSS gives `user`; None when it knows none.
-pub fn uid(pam: &mut PamHandle, user: &CStr) -> Option<u32> {
-    // SAFETY: the handle is live and `user` a C string; the entry is read before either changes.
-    unsafe { pam_modutil_getpwnam(pam, user.as_ptr()).as_ref().map(|entry| entry.pw_uid) }
+/// An item as the client sent it, hostile, with what is not UTF-8 replaced. Empty when unset.
+pub fn text<'a, T: Item<'a> + Deref<Target = &'a CStr>>(pam: &'a PamHandle) -> String {
+    let item = pam.get_item::<T>().ok().flatten();
+    item.map(|item| item.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The session that this process, and not one that it forked from, has open on this handle.

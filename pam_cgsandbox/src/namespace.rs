@@ -1,7 +1,7 @@
 //! Into the user's mount namespace, and back to the host's.
 #![forbid(unsafe_code)]
 
-use crate::log::Failure;
+use crate::log::{Failure, Result};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{chdir, chroot, fchdir};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -17,7 +17,7 @@ pub struct Host {
 
 impl Host {
     /// Enters the user's view and keeps the way back. On error this process is where it was.
-    pub fn leave_for(namespace: &OwnedFd) -> Result<Self, Failure> {
+    pub fn leave_for(namespace: &OwnedFd) -> Result<Self> {
         let keep = |path: &str, kind| {
             open(path, kind | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|error| Failure::of("open", path, error))
@@ -32,7 +32,7 @@ impl Host {
     }
 
     /// Returns.
-    pub fn back(&self) -> Result<(), Failure> {
+    pub fn back(&self) -> Result<()> {
         let back = setns(&self.mount).and_then(|()| fchdir(&self.root));
         let back = back.and_then(|()| chroot(".")).and_then(|()| fchdir(&self.cwd));
         let stranded = |e| Failure { stranded: true, ..Failure::of("setns", "host namespace", e) };

@@ -1,11 +1,11 @@
 //! The story of a session.
 #![forbid(unsafe_code)]
 
-use crate::handoff::{self, Opened};
-use crate::login::{self, Login};
-use crate::{args::Arguments, log, log::Failure, namespace::Host, spawn::Helper};
-use cgsandbox_protocol::{Login as Verdict, ON_ERROR, Request};
+use crate::log::{self, Failure, Result};
+use crate::{args::Arguments, handoff, login, namespace::Host, spawn::Helper};
+use cgsandbox_protocol::{Login, ON_ERROR, Reply, Request};
 use pam::constants::{PAM_ERROR_MSG, PAM_SILENT, PamFlag};
+use pam::items::{RHost, Service, Tty};
 use pam::{conv::Conv, module::PamHandle};
 use std::{ffi::CStr, fs, os::unix::fs::MetadataExt, time::Instant};
 
@@ -29,89 +29,85 @@ pub struct Session {
 
 /// Puts this process into its user's sandbox.
 pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
-    let login = Login::of(pam);
-    let opened = match login::uid(pam, &login.user) {
+    let opened = match login::user(pam) {
         // Before anything else is read: whatever is broken, root gets in to mend it.
-        Some(0) => return Outcome::NotOurs,
-        Some(_) => Arguments::parse(words).and_then(|arguments| enter(pam, &login, &arguments)),
-        None => Err(Failure::of("resolve", "user", "unknown to NSS")),
+        Some((0, _)) => return Outcome::NotOurs,
+        Some((_, user)) => Arguments::parse(words).and_then(|given| enter(pam, user, &given)),
+        None => Err(Failure::of("resolve", "user", "unknown to NSS, or not UTF-8")),
     };
     let (verdict, message) = match opened {
-        Ok(Opened::Inside { session: id, host }) => {
+        Ok((Reply::Enter { session: id, .. }, host)) => {
             let session = Session { id, host, leader: std::process::id() };
             return if login::keep(pam, Some(session)) { Outcome::Done } else { Outcome::Failed };
         }
-        Ok(Opened::Unconfined) => return Outcome::NotOurs,
-        Ok(Opened::Refused { login, message }) => (login, message),
-        Err(failure) => judge(&login, &failure),
+        Ok((Reply::Unconfined, _)) => return Outcome::NotOurs,
+        Ok((Reply::Refused { login, message }, _)) => (login, message),
+        Ok((Reply::Closed, _)) => return Outcome::Failed,
+        Err(failure) => judge(pam, &failure),
     };
-    if let (0, Ok(Some(user))) = (flags & PAM_SILENT, pam.get_item::<Conv>()) {
-        // A user who cannot be told is refused all the same.
+    let user = pam.get_item::<Conv>().ok().flatten();
+    if let (Some(user), 0, false) = (user, flags & PAM_SILENT, message.is_empty()) {
+        // One who cannot be told is refused all the same.
         let _ = user.send(PAM_ERROR_MSG, &message);
     }
     match verdict {
-        Verdict::Allow => Outcome::NotOurs,
-        Verdict::Deny => Outcome::Failed,
+        Login::Allow => Outcome::NotOurs,
+        Login::Deny => Outcome::Failed,
     }
 }
 
-fn enter(pam: &mut PamHandle, login: &Login, arguments: &Arguments) -> Result<Opened, Failure> {
+fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Reply, Option<Host>)> {
     // Taking the place now leaves nothing that can fail once this process is inside.
     if login::kept(pam).is_some() || !login::keep(pam, None) {
         return Err(Failure::of("keep", "session", "one is open already, or no memory"));
     }
-    let user = login.user.to_str().map_err(|error| Failure::of("read", "user", error))?;
     let request = Request::Open {
-        user: user.to_owned(),
-        service: login.service.clone(),
-        tty: login.tty.clone(),
-        rhost: login.rhost.clone(),
-        config: arguments.config.clone(),
-        deadline_ms: arguments.timeout.as_millis() as u64,
+        user,
+        service: login::text::<Service>(pam),
+        tty: login::text::<Tty>(pam),
+        rhost: login::text::<RHost>(pam),
+        config: given.config.clone(),
+        deadline_ms: given.timeout.as_millis() as u64,
     };
     let start = Instant::now();
-    let helper = Helper::start(&arguments.helper, "open")?;
-    let opened = handoff::open(helper, &request, start + arguments.timeout);
-    // What that helper may have left, a second one takes back.
-    if matches!(opened, Err(Failure { stranded: false, .. }))
-        && let Err(failure) = handoff::close(&arguments.helper, "", arguments.timeout)
-    {
-        failure.log("degraded", login, "");
+    let helper = Helper::start(&given.helper, "open")?;
+    let opened = handoff::open(helper, &request, start + given.timeout);
+    if let Err(Failure { stranded: false, .. }) = opened {
+        // What that helper may have left, a second one takes back.
+        let back = handoff::close(&given.helper, "", given.timeout);
+        let _ = back.map_err(|failure| failure.log("degraded", pam, ""));
     }
-    if arguments.debug {
-        let ms = start.elapsed().as_millis().to_string();
-        log::write(log::DEBUG, "debug", &[("user", user), ("open_ms", &ms)]);
+    if given.debug {
+        log::write(log::DEBUG, "debug", &[("open_took", &format!("{:?}", start.elapsed()))]);
     }
     opened
 }
 
 /// Whether the login goes on without a sandbox, and what its user is told. The log is told why.
-fn judge(login: &Login, failure: &Failure) -> (Verdict, String) {
+fn judge(pam: &PamHandle, failure: &Failure) -> (Login, String) {
     if !failure.stranded && on_error_is_allow() {
-        failure.log("degraded", login, "none");
-        return (Verdict::Allow, "This session runs without its sandbox.".to_owned());
+        failure.log("degraded", pam, "none");
+        return (Login::Allow, "This session runs without its sandbox.".to_owned());
     }
-    failure.log("session_denied", login, "");
-    (Verdict::Deny, "Login refused: your sandbox could not be set up.".to_owned())
+    failure.log("session_denied", pam, "");
+    (Login::Deny, "Login refused: your sandbox could not be set up.".to_owned())
 }
 
 /// What the configuration says, as the helper last left it for when it cannot be asked.
 fn on_error_is_allow() -> bool {
     fs::symlink_metadata(ON_ERROR).is_ok_and(|link| link.uid() == 0)
-        && fs::read_link(ON_ERROR).is_ok_and(|to| to.as_os_str() == Verdict::Allow.name())
+        && fs::read_link(ON_ERROR).is_ok_and(|to| to.as_os_str() == Login::Allow.name())
 }
 
 /// Takes this process out of the sandbox. Into the host's view first: what is run and read must
 /// not come from the user's.
 pub fn close(pam: &mut PamHandle, words: &[&CStr]) -> Outcome {
-    let login = Login::of(pam);
     let Some(Session { id, host, .. }) = login::kept(pam) else { return Outcome::NotOurs };
     let back = host.as_ref().map_or(Ok(()), Host::back);
-    let closed = back
-        .and_then(|()| Arguments::parse(words))
-        .and_then(|arguments| handoff::close(&arguments.helper, id, arguments.timeout));
+    let given = back.and_then(|()| Arguments::parse(words));
+    let closed = given.and_then(|given| handoff::close(&given.helper, id, given.timeout));
     login::keep(pam, None);
     let Err(failure) = closed else { return Outcome::Done };
-    failure.log("session_close", &login, "");
+    failure.log("session_close", pam, "");
     Outcome::Failed
 }
