@@ -1,12 +1,10 @@
 //! The helper's end of the hand-off: one datagram a message, fds beside it.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use cgsandbox_protocol::{Entry, MAX_DATAGRAM, Reply, Request, SOCKET_FD};
-use nix::sys::socket::{
-    ControlMessage, MsgFlags, getsockopt, recvmsg, sendmsg, sockopt::PeerCredentials,
-};
+use cgsandbox_protocol::{Entry, MAX_DATAGRAM, Reply, Request};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockType, getsockopt, recvmsg, sendmsg, sockopt};
 
 use crate::error::{Error, Result};
 use crate::session::Leader;
@@ -18,24 +16,21 @@ const OBJECT: &str = "the module's socket";
 pub struct Channel(OwnedFd);
 
 impl Channel {
-    /// The one inherited at [`SOCKET_FD`], if the module is what spawned this process.
+    /// The one inherited as standard input, if the module is what spawned this process.
     pub fn inherited() -> Result<Self> {
         let cause = "this program is run by pam_cgsandbox.so and by nothing else";
-        // A duplicate, because taking the number itself for owned would be a claim that
-        // only the kernel can check, and here it does.
-        let path = format!("/proc/self/fd/{SOCKET_FD}");
-        let link = std::fs::read_link(path).map_err(|_| Error::new("find", OBJECT, cause))?;
-        if !link.to_string_lossy().starts_with("socket:") {
-            return Err(Error::new("find", OBJECT, cause));
+        let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(Error::os("take", OBJECT))?;
+        match getsockopt(&socket, sockopt::SockType) {
+            Ok(SockType::SeqPacket) => Ok(Channel(socket)),
+            _ => Err(Error::new("find", OBJECT, cause)),
         }
-        crate::inherited_fd::take(SOCKET_FD).map(Channel).map_err(Error::os("take", OBJECT))
     }
 
     /// The process that logs in: the parent, which must also be who made the socket.
     ///
     /// Both come from the kernel; a message could claim anything.
     pub fn leader(&self) -> Result<Leader> {
-        let peer = getsockopt(&self.0, PeerCredentials).map_err(Error::os("ask the peer of", OBJECT))?;
+        let peer = getsockopt(&self.0, sockopt::PeerCredentials).map_err(Error::os("ask the peer of", OBJECT))?;
         let parent = nix::unistd::getppid().as_raw();
         if peer.pid() != parent || peer.uid() != 0 {
             let cause = format!(

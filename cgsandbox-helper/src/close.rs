@@ -7,7 +7,7 @@ use cgsandbox_protocol::Reply;
 use crate::audit::{Event, Level};
 use crate::cgroup::{Membership, Tree};
 use crate::channel::Channel;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::open::describe;
 use crate::session::{Leader, Session, Stage, boot_ms};
 use crate::state::State;
@@ -16,22 +16,16 @@ use crate::{account, limits, teardown};
 /// How long sshd's own process, which is ending just then, may keep a session's cgroup busy.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Serves one `Request::Close`. An empty `id` takes back an open that came to no end.
-pub fn close(channel: &Channel, id: &str, leader: Leader, deadline_ms: u64) -> Result<()> {
+/// Serves one `Request::Close`.
+pub fn close(channel: &Channel, ticket: u64, leader: Leader, deadline_ms: u64) -> Result<()> {
     let state = State::of_host();
-    let sessions = Session::of_leader(&state, leader);
-    if id.is_empty() {
-        for session in sessions.iter().filter(|session| session.stage == Stage::Opening) {
-            teardown::take_back(&state, session);
-        }
-        return channel.reply(&Reply::Closed, &[]);
+    // Only the process that opened a session finds it. An open that failed, or whose helper
+    // died early, has left nothing to find.
+    match Session::opened_by(&state, leader, ticket) {
+        Some(session) if session.stage == Stage::Opening => teardown::take_back(&state, &session),
+        Some(session) => end(&state, session, Duration::from_millis(deadline_ms / 2))?,
+        None => {}
     }
-    let Some(session) = sessions.into_iter().find(|session| session.id == id) else {
-        // Only the process that opened a session may close it, whatever it asks for.
-        let cause = format!("process {} has no such session", leader.pid);
-        return Err(Error::new("close", format!("session {id}"), cause));
-    };
-    end(&state, session, Duration::from_millis(deadline_ms / 2))?;
     channel.reply(&Reply::Closed, &[])
 }
 

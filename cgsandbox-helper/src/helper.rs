@@ -26,7 +26,7 @@ pub fn main() -> ExitCode {
     match serve(&channel) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            Event::new(Level::Error, "helper_failed")
+            Event::new(Level::Error, "degraded")
                 .with("operation", &error.operation)
                 .with("object", &error.object)
                 .with("cause", &error.cause)
@@ -39,12 +39,13 @@ pub fn main() -> ExitCode {
 fn serve(channel: &Channel) -> Result<()> {
     let leader = channel.leader()?;
     match channel.request()? {
-        Request::Open { user, service, tty, rhost, config, deadline_ms } => {
-            let login = open::Login { user, service, tty, rhost, config, deadline_ms, leader };
+        Request::Open { user, service, tty, rhost, config, ticket, deadline_ms } => {
+            let login =
+                open::Login { user, service, tty, rhost, config, ticket, deadline_ms, leader };
             open::open(channel, &login)
         }
-        Request::Close { session, deadline_ms } => {
-            close::close(channel, &session, leader, deadline_ms)
+        Request::Close { ticket, deadline_ms } => {
+            close::close(channel, ticket, leader, deadline_ms)
         }
     }
 }

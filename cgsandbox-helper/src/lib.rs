@@ -8,7 +8,7 @@
 //! open        Plan           -> Session     what it got, verified; `teardown` undoes it
 //! close       Session        -> audit       what it used
 //! ```
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod account;
 pub mod audit;
@@ -21,7 +21,6 @@ pub mod error;
 pub mod gc;
 pub mod helper;
 pub mod host;
-mod inherited_fd;
 mod kernel_file;
 pub mod limits;
 pub mod namespace;

@@ -36,6 +36,8 @@ pub struct Login {
     pub rhost: String,
     /// The module's `config=`; empty when not given.
     pub config: String,
+    /// The module's name for this open.
+    pub ticket: u64,
     /// How long the module waits, in milliseconds.
     pub deadline_ms: u64,
     /// The process that logs in, from the kernel.
@@ -79,6 +81,8 @@ struct Decided {
 struct Built {
     session: Session,
     namespace: Option<OwnedFd>,
+    /// See [`Reply::Enter`].
+    ways_back: Vec<String>,
     enforcement: Enforcement,
 }
 
@@ -215,10 +219,13 @@ fn build(
         if sandbox.strict && !missing.is_empty() {
             return Err(Refusal::Strict(missing));
         }
-        Ok((namespace, Enforcement::without(missing)))
+        let ways_back = tree.ways_back(&Membership::parse(&session.origin));
+        Ok((namespace, ways_back, Enforcement::without(missing)))
     })();
     match built {
-        Ok((namespace, enforcement)) => Ok(Built { session, namespace, enforcement }),
+        Ok((namespace, ways_back, enforcement)) => {
+            Ok(Built { session, namespace, ways_back, enforcement })
+        }
         Err(refusal) => {
             teardown::take_back(state, &session);
             Err(refusal)
@@ -244,6 +251,7 @@ fn new_session(
         tty: login.tty.clone(),
         profile: sandbox.confined.rule.profile.value.clone(),
         leader: login.leader,
+        ticket: login.ticket,
         since,
         since_boot_ms: crate::session::boot_ms(),
         cgroup_root: tree.root().to_owned(),
@@ -256,11 +264,11 @@ fn new_session(
 
 /// Lets the leader enter and makes sure that it did, before anything says so.
 fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> Result<()> {
-    let Built { mut session, namespace, enforcement } = built;
+    let Built { mut session, namespace, ways_back, enforcement } = built;
     let entered = (|| {
         let namespaces = namespace.iter().map(|_| Namespace::Mount).collect();
         let fds: Vec<_> = namespace.iter().map(AsFd::as_fd).collect();
-        channel.reply(&Reply::Enter { session: session.id.clone(), namespaces }, &fds)?;
+        channel.reply(&Reply::Enter { namespaces, ways_back }, &fds)?;
         if channel.entry()? == Entry::Failed {
             let cause = "the module could not, or gave up waiting";
             return Err(Error::new("enter", "the sandbox", cause));

@@ -87,6 +87,8 @@ pub struct Session {
     pub profile: String,
     /// The process that opened the session.
     pub leader: Leader,
+    /// The module's name for the open.
+    pub ticket: u64,
     /// When, in seconds since the epoch.
     pub since: u64,
     /// When, in milliseconds since boot.
@@ -145,17 +147,15 @@ impl Session {
         names_in(&Self::directory(state, uid)).into_iter().filter(|id| !id.contains('.')).collect()
     }
 
-    /// The sessions that `leader` opened, the latest first, whoever's they are.
-    pub fn of_leader(state: &State, leader: Leader) -> Vec<Self> {
-        let mut sessions: Vec<Self> = state
+    /// The session that `leader` opened with this ticket, whoever's it is.
+    pub fn opened_by(state: &State, leader: Leader, ticket: u64) -> Option<Self> {
+        state
             .users()
             .into_iter()
-            .flat_map(|uid| Self::ids(state, uid).into_iter().filter_map(move |id| Some((uid, id))))
+            .flat_map(|uid| Self::ids(state, uid).into_iter().map(move |id| (uid, id)))
             .filter(|(_, id)| Leader::of_session(id) == Some(leader))
             .filter_map(|(uid, id)| Self::read(state, uid, &id))
-            .collect();
-        sessions.sort_by_key(|session| std::cmp::Reverse((session.since_boot_ms, session.id.len())));
-        sessions
+            .find(|session| session.ticket == ticket)
     }
 
     /// Removes the record of a session.

@@ -137,7 +137,7 @@ fn remove_user(state: &State, tree: &Tree, uid: u32) -> Result<()> {
 }
 
 fn complain(state: &State, uid: u32, error: &Error) {
-    Event::new(Level::Error, "cleanup_failed")
+    Event::new(Level::Error, "degraded")
         .with("uid", uid)
         .with("operation", &error.operation)
         .with("object", &error.object)

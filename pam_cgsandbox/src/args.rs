@@ -4,12 +4,10 @@
 use crate::log::{Failure, Result};
 use std::{ffi::CStr, time::Duration};
 
-/// What the PAM line says after the module's name.
+/// `config` is for the helper, and empty when not given; `timeout` is for one run of it.
 pub struct Arguments {
-    /// For the helper; empty when not given.
     pub config: String,
     pub helper: String,
-    /// How long one run of the helper may take.
     pub timeout: Duration,
     pub debug: bool,
 }
@@ -37,10 +35,8 @@ impl Arguments {
 const WANTED: &str = "not config=/PATH, helper=/PATH, timeout=1ms to 60s, or debug";
 
 fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1),
-        None => (text.strip_suffix('s')?, 1000),
-    };
+    let text = text.strip_suffix('s')?;
+    let (number, unit) = text.strip_suffix('m').map_or((text, 1000), |number| (number, 1));
     let ms = u64::from(number.parse::<u16>().ok()?) * unit;
     (1..=60_000).contains(&ms).then_some(Duration::from_millis(ms))
 }

@@ -1,7 +1,7 @@
 //! The conversation with the helper; the contract is [`cgsandbox_protocol`].
 #![forbid(unsafe_code)]
 
-use crate::{log::Result, log::failed, namespace::Host, spawn::Helper};
+use crate::{host::Host, log::Result, log::failed, spawn::Helper};
 use cgsandbox_protocol::{Entry, MAX_DATAGRAM, MAX_NAMESPACES, Namespace, Reply, Request};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags};
@@ -9,19 +9,21 @@ use std::time::{Duration, Instant};
 use std::{io::IoSliceMut, mem::MaybeUninit, os::fd::OwnedFd};
 
 /// Has the helper build the sandbox, and enters it. After `Reply::Enter` this process is inside,
-/// with the way back if it entered a namespace; else it is where it was, or the error says that
-/// it is stranded.
+/// with the way back; else it is where it was, or stranded.
 pub fn open(mut helper: Helper, request: &Request, by: Instant) -> Result<(Reply, Option<Host>)> {
     let (reply, fds) = ask(&helper, request, by)?;
     let entered = match (&reply, fds.as_slice()) {
-        (Reply::Enter { namespaces, .. }, []) if namespaces.is_empty() => Ok(None),
-        (Reply::Enter { namespaces, .. }, [mount]) if *namespaces == [Namespace::Mount] => {
-            Host::leave_for(mount).map(Some)
+        (Reply::Enter { namespaces, ways_back }, []) if namespaces.is_empty() => {
+            Host::leave_for(None, ways_back.clone())
+        }
+        (Reply::Enter { namespaces, ways_back }, [mount])
+            if *namespaces == [Namespace::Mount] =>
+        {
+            Host::leave_for(Some(mount), ways_back.clone())
         }
         (Reply::Enter { .. }, _) => Err(failed("its reply has other fds than it names")),
-        (Reply::Unconfined, []) => return finish(&mut helper, by).map(|()| (reply, None)),
-        // How the helper exits adds nothing to a refusal.
-        (Reply::Refused { .. }, []) => {
+        (Reply::Unconfined | Reply::Refused { .. }, []) => {
+            // How the helper exits adds nothing to either.
             return finish(&mut helper, by).or(Ok(())).map(|()| (reply, None));
         }
         _ => return Err(failed("its reply does not fit the request")),
@@ -31,29 +33,28 @@ pub fn open(mut helper: Helper, request: &Request, by: Instant) -> Result<(Reply
     // The helper has the last word: it sees this process inside, or it fails.
     let seen = finish(&mut helper, by);
     match (entered?, seen) {
-        (host, Ok(())) => Ok((reply, host)),
-        (Some(host), Err(failure)) => host.back().and(Err(failure)),
-        (None, Err(failure)) => Err(failure),
+        (host, Ok(())) => Ok((reply, Some(host))),
+        (host, Err(failure)) => host.back().and(Err(failure)),
     }
 }
 
-/// Has the helper end `session`; an empty one is what a failed open has left.
-pub fn close(path: &str, session: &str, timeout: Duration) -> Result<()> {
+/// Has the helper end what the open of this ticket began, however far it came.
+pub fn close(path: &str, ticket: u64, timeout: Duration) -> Result<()> {
     let by = Instant::now() + timeout;
     let mut helper = Helper::start(path, "close")?;
-    let (session, deadline_ms) = (session.to_owned(), timeout.as_millis() as u64);
-    match ask(&helper, &Request::Close { session, deadline_ms }, by)? {
+    let deadline_ms = timeout.as_millis() as u64;
+    match ask(&helper, &Request::Close { ticket, deadline_ms }, by)? {
         (Reply::Closed, _) => finish(&mut helper, by),
         _ => Err(failed("it has not closed the session")),
     }
 }
 
 fn ask(helper: &Helper, request: &Request, by: Instant) -> Result<(Reply, Vec<OwnedFd>)> {
-    send(helper, &request.encode()?);
+    send(helper, &request.encode().map_err(failed)?);
     let mut reply = vec![0; MAX_DATAGRAM];
     match receive(helper, &mut reply, by)? {
         (0, _) => Err(failed("it ended without a reply")),
-        (length, fds) => Ok((Reply::decode(&reply[..length])?, fds)),
+        (length, fds) => Ok((Reply::decode(&reply[..length]).map_err(failed)?, fds)),
     }
 }
 
@@ -61,7 +62,7 @@ fn ask(helper: &Helper, request: &Request, by: Instant) -> Result<(Reply, Vec<Ow
 fn finish(helper: &mut Helper, by: Instant) -> Result<()> {
     // Its end closes the socket. Whatever this returns, the status tells.
     let _ = receive(helper, &mut [0], by);
-    let status = helper.reap(by)?;
+    let status = helper.reap(by).map_err(failed)?;
     if status.success() { Ok(()) } else { Err(failed(status)) }
 }
 
@@ -78,9 +79,9 @@ fn receive(helper: &Helper, buffer: &mut [u8], by: Instant) -> Result<(usize, Ve
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let (buffers, flags) = (&mut [IoSliceMut::new(buffer)], RecvFlags::CMSG_CLOEXEC);
     let left = by.saturating_duration_since(Instant::now()).max(Duration::from_micros(1));
-    helper.socket.set_read_timeout(Some(left))?;
+    helper.socket.set_read_timeout(Some(left)).map_err(failed)?;
     let message = retry_on_intr(|| net::recvmsg(&helper.socket, buffers, &mut control, flags))
-        .map_err(|error| if error == Errno::AGAIN { Errno::TIMEDOUT } else { error })?;
+        .map_err(|error| failed(if error == Errno::AGAIN { Errno::TIMEDOUT } else { error }))?;
     let mut fds = Vec::new();
     for part in control.drain() {
         if let net::RecvAncillaryMessage::ScmRights(received) = part {

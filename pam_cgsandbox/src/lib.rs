@@ -1,12 +1,13 @@
 //! `pam_cgsandbox.so` puts a login session into its user's sandbox. It decides and builds nothing:
 //! `cgsandbox-helper` does, in a process of its own. The module starts it, waits no longer than
 //! `timeout=` says, and enters what it is handed.
+#![expect(missing_docs, reason = "pam_hooks! has none for what it exports")]
 
 mod args;
 mod handoff;
+mod host;
 mod log;
 mod login;
-mod namespace;
 mod session;
 mod spawn;
 
@@ -17,11 +18,7 @@ use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 
 struct Cgsandbox;
-
-mod exports {
-    use super::Cgsandbox;
-    pam::pam_hooks!(Cgsandbox);
-}
+pam::pam_hooks!(Cgsandbox);
 
 impl PamHooks for Cgsandbox {
     fn sm_open_session(pam: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {

@@ -6,7 +6,7 @@ use crate::login;
 use pam::items::{RHost, Service, User};
 use pam::module::PamHandle;
 use std::os::unix::{fs::OpenOptionsExt, net::UnixDatagram};
-use std::{error::Error, fmt::Display, fs::OpenOptions, io::Write};
+use std::{fmt::Display, fs::OpenOptions, io::Write};
 
 /// authpriv.err and authpriv.debug of syslog(3).
 pub const ERR: u8 = 83;
@@ -47,12 +47,6 @@ pub type Result<T> = std::result::Result<T, Failure>;
 /// A failure of the hand-off.
 pub fn failed(cause: impl Display) -> Failure {
     Failure::of("hand off", "helper", cause)
-}
-
-impl<E: Error> From<E> for Failure {
-    fn from(cause: E) -> Self {
-        failed(cause)
-    }
 }
 
 /// Writes a line, or counts it as lost. Empty values are left out.

@@ -2,47 +2,47 @@
 #![forbid(unsafe_code)]
 
 use crate::log::{self, Failure, Result};
-use crate::{args::Arguments, handoff, login, namespace::Host, spawn::Helper};
+use crate::{args::Arguments, handoff, host::Host, login, spawn::Helper};
 use cgsandbox_protocol::{Login, ON_ERROR, Reply, Request};
 use pam::constants::{PAM_ERROR_MSG, PAM_SILENT, PamFlag};
 use pam::items::{RHost, Service, Tty};
 use pam::{conv::Conv, module::PamHandle};
+use rustix::time::{ClockId, clock_gettime};
 use std::{ffi::CStr, fs, os::unix::fs::MetadataExt, time::Instant};
 
-/// What a hook has come to.
+/// What a hook has come to. `Done`: this process is in its sandbox, or out of it again.
 pub enum Outcome {
-    /// The process is in its sandbox, or out of it again.
     Done,
-    /// The login goes on without the module.
     NotOurs,
-    /// It must not go on.
     Failed,
 }
 
 /// What PAM keeps between open and close. Dropping it closes fds and does nothing else.
 pub struct Session {
-    id: String,
-    host: Option<Host>,
-    /// The pid of the process that is inside.
+    /// The name of its open, which is to be closed.
+    ticket: u64,
+    host: Host,
+    /// The process that is inside.
     pub leader: u32,
 }
 
 /// Puts this process into its user's sandbox.
 pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
+    let ticket = new_ticket();
     let opened = match login::user(pam) {
         // Before anything else is read: whatever is broken, root gets in to mend it.
         Some((0, _)) => return Outcome::NotOurs,
-        Some((_, user)) => Arguments::parse(words).and_then(|given| enter(pam, user, &given)),
+        Some((_, user)) => Arguments::parse(words).and_then(|given| enter(pam, user, ticket, &given)),
         None => Err(Failure::of("resolve", "user", "unknown to NSS, or not UTF-8")),
     };
     let (verdict, message) = match opened {
-        Ok((Reply::Enter { session: id, .. }, host)) => {
-            let session = Session { id, host, leader: std::process::id() };
+        Ok((Reply::Enter { .. }, Some(host))) => {
+            let session = Session { ticket, host, leader: std::process::id() };
             return if login::keep(pam, Some(session)) { Outcome::Done } else { Outcome::Failed };
         }
         Ok((Reply::Unconfined, _)) => return Outcome::NotOurs,
         Ok((Reply::Refused { login, message }, _)) => (login, message),
-        Ok((Reply::Closed, _)) => return Outcome::Failed,
+        Ok((Reply::Enter { .. } | Reply::Closed, _)) => return Outcome::Failed,
         Err(failure) => judge(pam, &failure),
     };
     let user = pam.get_item::<Conv>().ok().flatten();
@@ -56,7 +56,18 @@ pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
     }
 }
 
-fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Reply, Option<Host>)> {
+/// Names an open such that no other of this process has the same: nanoseconds since boot.
+fn new_ticket() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+fn enter(
+    pam: &mut PamHandle,
+    user: String,
+    ticket: u64,
+    given: &Arguments,
+) -> Result<(Reply, Option<Host>)> {
     // Taking the place now leaves nothing that can fail once this process is inside.
     if login::kept(pam).is_some() || !login::keep(pam, None) {
         return Err(Failure::of("keep", "session", "one is open already, or no memory"));
@@ -67,6 +78,7 @@ fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Reply,
         tty: login::text::<Tty>(pam),
         rhost: login::text::<RHost>(pam),
         config: given.config.clone(),
+        ticket,
         deadline_ms: given.timeout.as_millis() as u64,
     };
     let start = Instant::now();
@@ -74,7 +86,7 @@ fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Reply,
     let opened = handoff::open(helper, &request, start + given.timeout);
     if let Err(Failure { stranded: false, .. }) = opened {
         // What that helper may have left, a second one takes back.
-        let back = handoff::close(&given.helper, "", given.timeout);
+        let back = handoff::close(&given.helper, ticket, given.timeout);
         let _ = back.map_err(|failure| failure.log("degraded", pam, ""));
     }
     if given.debug {
@@ -83,29 +95,27 @@ fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Reply,
     opened
 }
 
-/// Whether the login goes on without a sandbox, and what its user is told. The log is told why.
+/// Whether the login goes on without a sandbox, by what the helper last left for when it cannot be
+/// asked; and what its user is told. The log is told why.
 fn judge(pam: &PamHandle, failure: &Failure) -> (Login, String) {
-    if !failure.stranded && on_error_is_allow() {
-        failure.log("degraded", pam, "none");
-        return (Login::Allow, "This session runs without its sandbox.".to_owned());
+    let allowed = || {
+        fs::symlink_metadata(ON_ERROR).is_ok_and(|link| link.uid() == 0)
+            && fs::read_link(ON_ERROR).is_ok_and(|to| to.as_os_str() == Login::Allow.name())
+    };
+    if failure.stranded || !allowed() {
+        failure.log("session_denied", pam, "");
+        return (Login::Deny, "Login refused: your sandbox could not be set up.".to_owned());
     }
-    failure.log("session_denied", pam, "");
-    (Login::Deny, "Login refused: your sandbox could not be set up.".to_owned())
-}
-
-/// What the configuration says, as the helper last left it for when it cannot be asked.
-fn on_error_is_allow() -> bool {
-    fs::symlink_metadata(ON_ERROR).is_ok_and(|link| link.uid() == 0)
-        && fs::read_link(ON_ERROR).is_ok_and(|to| to.as_os_str() == Login::Allow.name())
+    failure.log("degraded", pam, "none");
+    (Login::Allow, "This session runs without its sandbox.".to_owned())
 }
 
 /// Takes this process out of the sandbox. Into the host's view first: what is run and read must
 /// not come from the user's.
 pub fn close(pam: &mut PamHandle, words: &[&CStr]) -> Outcome {
-    let Some(Session { id, host, .. }) = login::kept(pam) else { return Outcome::NotOurs };
-    let back = host.as_ref().map_or(Ok(()), Host::back);
-    let given = back.and_then(|()| Arguments::parse(words));
-    let closed = given.and_then(|given| handoff::close(&given.helper, id, given.timeout));
+    let Some(Session { ticket, host, .. }) = login::kept(pam) else { return Outcome::NotOurs };
+    let given = host.back().and_then(|()| Arguments::parse(words));
+    let closed = given.and_then(|given| handoff::close(&given.helper, *ticket, given.timeout));
     login::keep(pam, None);
     let Err(failure) = closed else { return Outcome::Done };
     failure.log("session_close", pam, "");

@@ -1,8 +1,8 @@
 //! The contract between `pam_cgsandbox.so` and `cgsandbox-helper`.
 //!
 //! The module spawns `cgsandbox-helper open` or `cgsandbox-helper close` with an
-//! empty environment, `/dev/null` on fds 0 to 2 and one end of a `SOCK_SEQPACKET`
-//! pair on fd [`SOCKET_FD`]; no other fd is open. Then, one datagram each:
+//! empty environment, one end of a `SOCK_SEQPACKET` pair as its standard input and
+//! `/dev/null` on fds 1 and 2; no other fd is open. Then, one datagram each:
 //!
 //! ```text
 //! open    module -> helper   Request::Open      who logs in, through what, from where
@@ -10,7 +10,7 @@
 //!         module -> helper   Entered | Failed   the module is inside, or could not enter
 //!         helper exits       after Entered it verified, logged and kept the sandbox;
 //!                            after Failed, or EOF, it took everything back
-//! close   module -> helper   Request::Close     the session to end; the module is back outside
+//! close   module -> helper   Request::Close     the open to end; the module is back outside
 //!         helper -> module   Reply::Closed
 //! ```
 //!
@@ -39,9 +39,6 @@ pub const STATE_DIR: &str = "/run/cgsandbox";
 /// Absent or anything else means `deny`.
 pub const ON_ERROR: &str = "/run/cgsandbox/on_error";
 
-/// The fd on which the helper finds its end of the socket pair.
-pub const SOCKET_FD: i32 = 3;
-
 /// The longest datagram either side sends or accepts, in bytes.
 pub const MAX_DATAGRAM: usize = 16 * 1024;
 
@@ -68,13 +65,15 @@ pub enum Request {
         rhost: String,
         /// The module's `config=` argument: an absolute path; empty when not given.
         config: String,
+        /// The module's name for this open; no two of one process have the same.
+        ticket: u64,
         /// How long the module waits for the reply, in milliseconds.
         deadline_ms: u64,
     },
-    /// Take the calling process back out and end its session.
+    /// Take the calling process back out and end its session, however far its open came.
     Close {
-        /// From [`Reply::Enter`]; empty to take back an open that gave no answer.
-        session: String,
+        /// That of the open.
+        ticket: u64,
         /// As in [`Request::Open`].
         deadline_ms: u64,
     },
@@ -85,10 +84,12 @@ pub enum Request {
 pub enum Reply {
     /// The sandbox stands. One fd per entry of `namespaces` comes with this datagram.
     Enter {
-        /// Names the session for [`Request::Close`].
-        session: String,
         /// What the fds are, in their order.
         namespaces: Vec<Namespace>,
+        /// The `cgroup.procs` files by which the module returns to where it came from
+        /// before it asks for the close: what it starts then must not be under the
+        /// user's limits, which may be used up.
+        ways_back: Vec<String>,
     },
     /// The policy does not confine this login (exempt, other service, no rule).
     Unconfined,
@@ -144,16 +145,17 @@ impl Request {
     /// The datagram for this request. Fails when a value is too long or holds a NUL.
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
         match self {
-            Request::Open { user, service, tty, rhost, config, deadline_ms } => Datagram::of("open")
+            Request::Open { user, service, tty, rhost, config, ticket, deadline_ms } => Datagram::of("open")
                 .field("user", user)?
                 .field("service", service)?
                 .field("tty", tty)?
                 .field("rhost", rhost)?
                 .field("config", config)?
+                .field("ticket", &ticket.to_string())?
                 .field("deadline_ms", &deadline_ms.to_string())?
                 .finish(),
-            Request::Close { session, deadline_ms } => Datagram::of("close")
-                .field("session", session)?
+            Request::Close { ticket, deadline_ms } => Datagram::of("close")
+                .field("ticket", &ticket.to_string())?
                 .field("deadline_ms", &deadline_ms.to_string())?
                 .finish(),
         }
@@ -169,10 +171,11 @@ impl Request {
                 tty: fields.take("tty")?,
                 rhost: fields.take("rhost")?,
                 config: fields.take("config")?,
+                ticket: fields.take_number("ticket")?,
                 deadline_ms: fields.take_number("deadline_ms")?,
             },
             "close" => Request::Close {
-                session: fields.take("session")?,
+                ticket: fields.take_number("ticket")?,
                 deadline_ms: fields.take_number("deadline_ms")?,
             },
             _ => return Err(Malformed("unknown request")),
@@ -186,11 +189,14 @@ impl Reply {
     /// The datagram for this reply. Fails when a value is too long or holds a NUL.
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
         match self {
-            Reply::Enter { session, namespaces } => {
+            Reply::Enter { namespaces, ways_back } => {
                 let names: Vec<&str> = namespaces.iter().map(|kind| kind.name()).collect();
+                if ways_back.iter().any(|path| path.contains('\n')) {
+                    return Err(Malformed("newline in a path"));
+                }
                 Datagram::of("enter")
-                    .field("session", session)?
                     .field("namespaces", &names.join(","))?
+                    .field("ways_back", &ways_back.join("\n"))?
                     .finish()
             }
             Reply::Unconfined => Datagram::of("unconfined").finish(),
@@ -207,12 +213,14 @@ impl Reply {
         let mut fields = Fields::of(datagram)?;
         let reply = match fields.kind {
             "enter" => Reply::Enter {
-                session: fields.take("session")?,
-                namespaces: fields
-                    .take("namespaces")?
-                    .split(',')
-                    .filter(|name| !name.is_empty())
+                namespaces: list(&fields.take("namespaces")?, ',')
                     .map(Namespace::named)
+                    .collect::<Result<_, _>>()?,
+                ways_back: list(&fields.take("ways_back")?, '\n')
+                    .map(|path| match path.starts_with('/') {
+                        true => Ok(path.to_owned()),
+                        false => Err(Malformed("relative path")),
+                    })
                     .collect::<Result<_, _>>()?,
             },
             "unconfined" => Reply::Unconfined,
@@ -284,6 +292,11 @@ impl Namespace {
             _ => Err(Malformed("unknown namespace")),
         }
     }
+}
+
+/// The items of a value that is a list.
+fn list(value: &str, separator: char) -> impl Iterator<Item = &str> {
+    value.split(separator).filter(|item| !item.is_empty())
 }
 
 /// A datagram under construction.
@@ -370,19 +383,23 @@ mod tests {
             tty: String::new(),
             rhost: "192.0.2.7".into(),
             config: String::new(),
+            ticket: u64::MAX,
             deadline_ms: 1000,
         }
     }
 
     #[test]
     fn what_is_sent_is_what_arrives() {
-        let close = Request::Close { session: "12-34".into(), deadline_ms: 7 };
+        let close = Request::Close { ticket: 12, deadline_ms: 7 };
         for request in [open(), close] {
             assert_eq!(Request::decode(&request.encode().unwrap()), Ok(request));
         }
         let replies = [
-            Reply::Enter { session: "12-34".into(), namespaces: vec![Namespace::Mount] },
-            Reply::Enter { session: "12-34".into(), namespaces: vec![] },
+            Reply::Enter {
+                namespaces: vec![Namespace::Mount],
+                ways_back: vec!["/sys/fs/cgroup/a=b/cgroup.procs".into(), "/x".into()],
+            },
+            Reply::Enter { namespaces: vec![], ways_back: vec![] },
             Reply::Unconfined,
             Reply::Refused { login: Login::Allow, message: "a=b".into() },
             Reply::Closed,
@@ -409,12 +426,16 @@ mod tests {
 
     #[test]
     fn other_versions_bytes_and_lengths_are_refused() {
-        assert!(Request::decode(b"cgsandbox/2\0close\0session=\0deadline_ms=1\0").is_err());
-        assert!(Request::decode(b"cgsandbox/1\0close\0session=\xff\0deadline_ms=1\0").is_err());
+        assert!(Request::decode(b"cgsandbox/2\0close\0ticket=1\0deadline_ms=1\0").is_err());
+        assert!(Request::decode(b"cgsandbox/1\0close\0ticket=\xff\0deadline_ms=1\0").is_err());
+        assert!(Request::decode(b"cgsandbox/1\0close\0ticket=-1\0deadline_ms=1\0").is_err());
+        assert!(Reply::decode(b"cgsandbox/1\0enter\0namespaces=\0ways_back=x\0").is_err());
         assert!(Request::decode(&vec![b'a'; MAX_DATAGRAM + 1]).is_err());
-        let long = Request::Close { session: "x".repeat(MAX_VALUE + 1), deadline_ms: 1 };
+        let refused = |message: &str| Reply::Refused { login: Login::Deny, message: message.into() };
+        let long = refused(&"x".repeat(MAX_VALUE + 1));
         assert_eq!(long.encode(), Err(Malformed("value too long")));
-        let nul = Request::Close { session: "a\0b=c".into(), deadline_ms: 1 };
-        assert_eq!(nul.encode(), Err(Malformed("NUL in a value")));
+        assert_eq!(refused("a\0b=c").encode(), Err(Malformed("NUL in a value")));
+        let two = Reply::Enter { namespaces: vec![], ways_back: vec!["/a\n/b".into()] };
+        assert_eq!(two.encode(), Err(Malformed("newline in a path")));
     }
 }

@@ -143,6 +143,22 @@ impl Tree {
         Ok(())
     }
 
+    /// The files by which a process returns to `origin`, where that still is.
+    pub fn ways_back(&self, origin: &Membership) -> Vec<String> {
+        let way = |hierarchy: &Hierarchy| {
+            let path = self.origin_in(hierarchy, origin).join("cgroup.procs");
+            // A name that cannot be sent leaves that hierarchy to `leave`.
+            path.into_os_string().into_string().ok().filter(|path| !path.contains('\n'))
+        };
+        self.hierarchies.iter().filter_map(way).collect()
+    }
+
+    /// The directory of `origin`, or the top where that is gone.
+    fn origin_in(&self, hierarchy: &Hierarchy, origin: &Membership) -> PathBuf {
+        let directory = origin.path_in(hierarchy).and_then(|path| hierarchy.directory(path));
+        directory.filter(|directory| directory.is_dir()).unwrap_or_else(|| hierarchy.mount.clone())
+    }
+
     /// Moves `pid` out of the session's cgroups, back to `origin` where that still is.
     pub fn leave(&self, uid: u32, session: &str, pid: u32, origin: &Membership) -> Result<()> {
         let now = Membership::of(pid)?;
@@ -152,9 +168,7 @@ impl Tree {
             if directory.as_deref() != Some(&ours) {
                 continue;
             }
-            let back = origin.path_in(hierarchy).and_then(|path| hierarchy.directory(path));
-            let back = back.filter(|directory| directory.is_dir());
-            move_process(pid, back.as_deref().unwrap_or(&hierarchy.mount))?;
+            move_process(pid, &self.origin_in(hierarchy, origin))?;
         }
         Ok(())
     }
