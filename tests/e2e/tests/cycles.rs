@@ -1,34 +1,48 @@
-//! Ten thousand sessions leave no trace, neither on the host nor in the process that opens them.
+//! Ten thousand sessions leave no trace, neither on the host nor in the processes that open them.
+#![allow(clippy::unwrap_used)]
 
 use cgsandbox_rig::{Host, eventually, patience};
 
-/// On an emulated machine fewer, in the measure in which it is slower.
+/// Users side by side: moving a process between cgroups waits for the kernel most of the time.
+const USERS: usize = 20;
+
+/// Sessions of each user; on an emulated machine fewer, in the measure in which it is slower.
 fn cycles() -> usize {
-    (10_000.0 / patience(1.0).as_secs_f64()) as usize
+    (10_000.0 / patience(1.0).as_secs_f64()) as usize / USERS
 }
 
 #[test]
 fn ten_thousand_sessions_leave_nothing() {
-    let host = Host::build().user("alice").policy("[profile.default]\ntasks_max = 50\n").start();
-    let mut argv = vec!["pamtester", "sshd", "alice"];
-    argv.extend(["open_session", "close_session"].into_iter().cycle().take(cycles() * 2));
-    let mut driver = host.as_root(argv).start();
-    let process = || host.processes().into_iter().find(|one| one.command.starts_with("pamtester"));
-    let closed = |count: usize| move |output: String| output.matches("closed").count() >= count;
+    let names: Vec<String> = (0..USERS).map(|number| format!("user{number}")).collect();
+    let host = names.iter().fold(Host::build(), |host, name| host.user(name));
+    let host = host.policy("[profile.default]\ntasks_max = 50\n").start();
+    let mut drivers: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let cycles = ["open_session", "close_session"].into_iter().cycle().take(cycles() * 2);
+            host.as_root(["pamtester", "sshd", name].into_iter().chain(cycles)).start()
+        })
+        .collect();
 
-    eventually("the first session is closed", 20.0, || closed(1)(driver.stdout()));
-    let pid = process().map(|one| one.pid).unwrap_or_default();
+    let driver = &mut drivers[0];
+    let is_driver = |command: &str| command.starts_with("pamtester sshd user0 ");
+    let pid = host.processes().into_iter().find(|one| is_driver(&one.command)).unwrap().pid;
     let open_files =
         || host.sh(&format!("ls /proc/{pid}/fd | wc -l")).parse::<usize>().unwrap_or_default();
+    let closed = |output: String| output.matches("closed").count();
+    eventually("some sessions are closed", 60.0, || closed(driver.stdout()) > 2);
     let at_first = open_files();
     eventually("half of the sessions are closed", 300.0, || {
         assert!(driver.is_running(), "{}", driver.stderr());
-        closed(cycles() / 2)(driver.stdout())
+        closed(driver.stdout()) >= cycles() / 2
     });
-    // One more may be the pair of the session that is being opened, and its namespaces.
-    assert!(open_files() <= at_first + 4, "{at_first} files open at first, {} now", open_files());
-    let output = driver.finish(patience(300.0));
-    assert_eq!(output.status, 0, "{}", output.stderr);
-    assert_eq!(output.stdout.matches("closed").count(), cycles());
+    // What differs may be the open session's: its socket, its namespaces.
+    let now = open_files();
+    assert!(now <= at_first + 6, "{at_first} files open at first, {now} now");
+    for driver in drivers {
+        let output = driver.finish(patience(300.0));
+        assert_eq!(output.status, 0, "{}", output.stderr);
+        assert_eq!(closed(output.stdout), cycles());
+    }
     host.assert_nothing_left();
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::cgroup;
+use crate::container::{Container, Processes};
 use crate::etc::User;
 use crate::host::Host;
 use crate::time::patience;
@@ -31,6 +32,7 @@ pub struct Builder {
     pub(crate) sshd_environment: Vec<(String, String)>,
     pub(crate) propagation: Propagation,
     pub(crate) install: bool,
+    pub(crate) container: Option<Container>,
 }
 
 impl Builder {
@@ -49,6 +51,7 @@ impl Builder {
             sshd_environment: Vec::new(),
             propagation: Propagation::Shared,
             install: true,
+            container: None,
         }
         .policy("[profile.default]\n")
     }
@@ -127,6 +130,14 @@ impl Builder {
     /// How `/` is mounted; shared if not said.
     pub fn propagation(mut self, propagation: Propagation) -> Self {
         self.propagation = propagation;
+        self
+    }
+
+    /// A host whose cgroups are those of a container, with `controllers` where they are
+    /// version 2's.
+    pub fn contained(mut self, processes: Processes, controllers: &[&str]) -> Self {
+        let controllers = controllers.iter().map(|&name| name.to_owned()).collect();
+        self.container = Some(Container { processes, controllers });
         self
     }
 

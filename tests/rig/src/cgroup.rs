@@ -57,6 +57,13 @@ impl Hierarchies {
         self.0.iter().find(|one| one.controllers.iter().any(|name| name == controller))
     }
 
+    /// Leaves the unified hierarchy only these controllers.
+    pub fn keep_of_unified(&mut self, controllers: &[String]) {
+        for hierarchy in self.0.iter_mut().filter(|one| one.unified) {
+            hierarchy.controllers.retain(|name| controllers.contains(name));
+        }
+    }
+
     /// Every directory below `root` in any hierarchy, deepest first, and `root` itself.
     pub fn below(&self, root: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();

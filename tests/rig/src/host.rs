@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::ssh::Ssh;
 use crate::syslog::{self, Syslog};
 use crate::time::{eventually, patience};
-use crate::{boot, builder};
+use crate::{boot, builder, container};
 
 /// A running host. Dropping it ends everything on it and removes its cgroups.
 pub struct Host {
@@ -27,6 +27,8 @@ pub struct Host {
     cgroup_root: String,
     hierarchies: Hierarchies,
     mounts: Vec<String>,
+    container: Option<String>,
+    launcher: Vec<String>,
 }
 
 impl Host {
@@ -36,7 +38,7 @@ impl Host {
     }
 
     pub(crate) fn boot(builder: &Builder, users: Vec<User>) -> Self {
-        let hierarchies = Hierarchies::mounted();
+        let mut hierarchies = Hierarchies::mounted();
         hierarchies.sweep();
         let programs = builder.install.then(|| boot::read_programs(&builder::binaries()));
         let port = unused_port();
@@ -52,6 +54,14 @@ impl Host {
                 boot::set_propagation(builder.propagation);
             }
         });
+        let mut launcher = Vec::new();
+        let cgroup = container::cgroup_name(&builder.cgroup_root);
+        if let Some(container) = builder.container.clone() {
+            launcher = container.launcher(&hierarchies);
+            let (of_machine, cgroup) = (hierarchies.clone(), cgroup.clone());
+            hierarchies.keep_of_unified(&container.controllers);
+            namespace.run(move || container.make(&cgroup, &of_machine));
+        }
         let mut host = Host {
             namespace,
             init,
@@ -61,6 +71,8 @@ impl Host {
             cgroup_root: builder.cgroup_root.clone(),
             hierarchies,
             mounts: Vec::new(),
+            container: builder.container.as_ref().map(|_| cgroup),
+            launcher,
         };
         host.start_sshd(builder, port);
         host.mounts = host.mount_table();
@@ -160,19 +172,36 @@ impl Host {
     /// The directories of the sandboxes of all users, in all hierarchies.
     pub fn cgroups(&self) -> Vec<PathBuf> {
         let root = Path::new(&self.cgroup_root).file_name().expect("a root has a name").to_owned();
-        let mut all = self.hierarchies.below(&self.cgroup_root);
+        let (hierarchies, below) = (self.hierarchies.clone(), self.cgroup_root.clone());
+        let mut all = self.inside(move || hierarchies.below(&below));
         all.retain(|cgroup| cgroup.file_name() != Some(&root));
         all
     }
 
     /// The processes of the host.
     pub fn processes(&self) -> Vec<Process> {
-        self.inside(Process::all)
+        let mut all = self.inside(Process::all);
+        all.iter_mut().for_each(|process| self.as_in_container(process));
+        all
     }
 
     /// The process with this pid.
     pub fn process(&self, pid: i32) -> Option<Process> {
-        self.inside(move || Process::read(pid))
+        let mut process = self.inside(move || Process::read(pid));
+        process.iter_mut().for_each(|process| self.as_in_container(process));
+        process
+    }
+
+    /// The test is outside the container's cgroup namespace, so it sees the machine's paths.
+    fn as_in_container(&self, process: &mut Process) {
+        if let Some(cgroup) = &self.container {
+            process.cgroups = process.cgroups.replace(&format!("/{cgroup}"), "");
+        }
+    }
+
+    /// What every program of this host is started through.
+    pub(crate) fn launcher(&self) -> &[String] {
+        &self.launcher
     }
 
     /// The process with this pid and all that descend from it.
@@ -290,17 +319,18 @@ impl Host {
         let strays = self.processes().into_iter().filter(is_users);
         left.extend(strays.map(|one| format!("process {} {}", one.pid, one.command)));
         let mut mounts = self.mount_table();
-        // The directory's own private mount is made once, and stays.
-        mounts.retain(|line| !self.mounts.contains(line) && !is_state_mount(line));
+        // The directory's own private mount is made once, and stays; a test may have remounted
+        // the hierarchies.
+        mounts.retain(|line| {
+            let path = line.split(' ').nth(1).unwrap_or_default();
+            let stays = path == "/run/cgsandbox" || path.starts_with("/sys/fs/cgroup");
+            !self.mounts.contains(line) && !stays
+        });
         left.extend(mounts.into_iter().map(|line| format!("mount {line}")));
         let state = self.as_root(["find", "/run/cgsandbox/user", "-mindepth", "1"]);
         left.extend(state.run().stdout.lines().map(str::to_owned));
         left
     }
-}
-
-fn is_state_mount(line: &str) -> bool {
-    line.split(' ').nth(1) == Some("/run/cgsandbox")
 }
 
 impl Drop for Host {
@@ -315,7 +345,7 @@ impl Drop for Host {
         let _ = self.init.kill();
         let _ = self.init.wait();
         if !std::thread::panicking() {
-            self.hierarchies.remove(&self.cgroup_root);
+            self.hierarchies.remove(self.container.as_ref().unwrap_or(&self.cgroup_root));
         }
     }
 }

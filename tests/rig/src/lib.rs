@@ -21,6 +21,7 @@
 mod boot;
 mod builder;
 mod cgroup;
+mod container;
 mod dev;
 mod etc;
 mod host;
@@ -35,6 +36,7 @@ mod time;
 
 pub use builder::{Builder, Propagation};
 pub use cgroup::{Hierarchies, Hierarchy};
+pub use container::Processes;
 pub use host::Host;
 pub use process::Process;
 pub use program::{Output, Running};

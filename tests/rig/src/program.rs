@@ -92,6 +92,7 @@ impl<'host> Program<'host> {
     pub fn start(self) -> Running {
         let Program { host, argv, environment, .. } = self;
         let name = argv.join(" ");
+        let argv = [host.launcher(), argv.as_slice()].concat();
         let child = host.inside(move || {
             Command::new(&argv[0])
                 .args(&argv[1..])

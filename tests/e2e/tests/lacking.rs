@@ -1,0 +1,88 @@
+//! What the host lacks is said, and refused where the policy is strict.
+#![allow(clippy::unwrap_used)]
+
+use cgsandbox_rig::{Host, Processes, patience};
+
+const LIMITED: &str = "[profile.default]\ntasks_max = 50\nmemory_max = \"64M\"\n";
+const STRICT: &str = "[profile.default]\nstrict = true\ntasks_max = 50\nmemory_max = \"64M\"\n";
+
+const HELPER: &str = "/usr/libexec/cgsandbox/cgsandbox-helper";
+
+/// A host whose helper, when it opens, fails in each of the system calls `injected`, as strace
+/// words it.
+fn host_with_failing(policy: &str, injected: &str) -> Host {
+    let stand_in = "/usr/libexec/cgsandbox/stand-in";
+    let arguments = format!("helper={stand_in} timeout={}s", patience(3.0).as_secs());
+    let host = Host::build().user("alice").policy(policy).module_arguments(&arguments).start();
+    let script = format!(
+        "#!/bin/sh\n[ $1 = open ] || exec {HELPER} \"$@\"\n\
+         exec /usr/bin/strace -D -qq -o /dev/null -e trace=fsconfig -e inject={injected} {HELPER} \"$@\"\n"
+    );
+    host.write(stand_in, script);
+    host.sh(&format!("chmod 755 {stand_in}"));
+    host
+}
+
+/// As a kernel before 5.8 answers.
+const NO_OWN_PROCFS: &str = "fsconfig:error=EINVAL";
+
+#[test]
+fn a_kernel_without_own_procfs_options_is_told_apart() {
+    let host = host_with_failing(LIMITED, NO_OWN_PROCFS);
+    host.ssh("alice").cmd("true").run().ok();
+    let line = host.wait_log(&["event=session_open"]);
+    assert!(line.contains("enforced=partial") && line.contains("hidepid"), "{line}");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn a_kernel_without_own_procfs_options_is_refused_if_strict() {
+    let host = host_with_failing(STRICT, NO_OWN_PROCFS);
+    host.ssh("alice").cmd("true").run().refused();
+    host.wait_log(&["event=session_denied", "hidepid"]);
+    host.assert_nothing_left();
+}
+
+fn make_cgroups_read_only(host: &Host) {
+    for hierarchy in &host.hierarchies().0 {
+        host.sh(&format!("mount -o remount,bind,ro {}", hierarchy.mount.display()));
+    }
+}
+
+#[test]
+fn read_only_cgroups_are_told_and_leave_nothing() {
+    let host = Host::build().user("alice").policy(LIMITED).start();
+    make_cgroups_read_only(&host);
+    let mut session = host.spawn_session("alice");
+    assert_eq!(session.sh("test -e /proc/1 || echo hidden"), "hidden");
+    let line = host.wait_log(&["event=session_open", "enforced=partial"]);
+    for directive in ["tasks_max", "memory_max", "cgroup"] {
+        assert!(line.contains(directive), "{line}");
+    }
+    session.logout();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn read_only_cgroups_are_refused_if_strict() {
+    let host = Host::build().user("alice").policy(STRICT).start();
+    make_cgroups_read_only(&host);
+    host.ssh("alice").cmd("true").run().refused();
+    host.wait_log(&["event=session_denied", "user=alice"]);
+    assert_eq!(host.ssh("root").cmd("echo in").run().ok(), "in");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn in_a_container_that_manages_its_cgroups_logins_are_sandboxed_as_anywhere() {
+    let all = ["cpu", "cpuset", "io", "memory", "pids"];
+    let host =
+        Host::build().user("alice").policy(STRICT).contained(Processes::InAChild, &all).start();
+    let session = host.spawn_session("alice");
+    host.assert_inside("alice");
+    let limit = host.users_cgroup("alice", "pids").join("pids.max");
+    assert_eq!(host.read(limit).unwrap(), "50\n");
+    host.wait_log(&["event=session_open", "enforced=full"]);
+    session.logout();
+    host.assert_nothing_left();
+}
