@@ -15,8 +15,13 @@ pub fn of_session(tree: &Tree, uid: u32, session: &str) -> Counters {
     let at = |h: &_| tree.session_in(h, uid, session);
     let mut counters = usage(tree, &at);
     put(&mut counters, "oom_kills", oom_kills(tree, &at));
+    put(&mut counters, TASKS_MAX_HITS, tasks_max_hits(tree, &at));
     counters
 }
+
+/// Linux 6.11 and later count a fork that the user's limit refuses in the user's cgroup;
+/// before that, and on v1, the kernel counts it where the process is, in the session's.
+const TASKS_MAX_HITS: &str = "tasks_max_hits";
 
 /// How often a user met each limit, from the user's cgroups: the limits are there, so the
 /// kernel counts there.
@@ -34,8 +39,7 @@ pub fn limit_hits(tree: &Tree, uid: u32) -> Counters {
     };
     put(&mut counters, "memory_max_hits", max);
     put(&mut counters, "memory_high_hits", high);
-    let pids = place(tree, Controller::Pids, &at);
-    put(&mut counters, "tasks_max_hits", pids.and_then(|(_, path)| field(&path.join("pids.events"), "max")));
+    put(&mut counters, TASKS_MAX_HITS, tasks_max_hits(tree, &at));
     let cpu = place(tree, Controller::Cpu, &at);
     put(&mut counters, "cpu_throttled", cpu.and_then(|(_, path)| field(&path.join("cpu.stat"), "nr_throttled")));
     counters
@@ -55,6 +59,14 @@ pub fn of_user(tree: &Tree, uid: u32) -> Counters {
     let tasks = place(tree, Controller::Pids, &at);
     put(&mut counters, "tasks", tasks.and_then(|(_, path)| read_number(&path.join("pids.current"))));
     counters
+}
+
+/// The sums of two sets of counters.
+pub fn sum(mut some: Counters, others: Counters) -> Counters {
+    for (key, value) in others {
+        *some.entry(key).or_default() += value;
+    }
+    some
 }
 
 /// The counters of `after` less those of `before`; a cgroup that was not there yet had
@@ -105,6 +117,11 @@ fn cpu_usec(tree: &Tree, at: &At<'_>) -> Option<u64> {
     }
     let cpu = tree.carrier(Controller::Cpu)?;
     Some(read_number(&at(cpu).join("cpuacct.usage"))? / 1000)
+}
+
+fn tasks_max_hits(tree: &Tree, at: &At<'_>) -> Option<u64> {
+    let (_, path) = place(tree, Controller::Pids, at)?;
+    field(&path.join("pids.events"), "max")
 }
 
 fn oom_kills(tree: &Tree, at: &At<'_>) -> Option<u64> {

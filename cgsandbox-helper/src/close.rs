@@ -19,12 +19,12 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Serves one `Request::Close`.
 pub fn close(channel: &Channel, ticket: u64, leader: Leader, deadline_ms: u64) -> Result<()> {
     let state = State::of_host();
-    // Only the process that opened a session finds it. An open that failed, or whose helper
-    // died early, has left nothing to find.
+    // Only the process that opened a session finds it. An open whose helper died before it
+    // wrote the record has left empty directories at most.
     match Session::opened_by(&state, leader, ticket) {
         Some(session) if session.stage == Stage::Opening => teardown::take_back(&state, &session),
         Some(session) => end(&state, session, Duration::from_millis(deadline_ms / 2))?,
-        None => {}
+        None => teardown::forget_unused(&state),
     }
     channel.reply(&Reply::Closed, &[])
 }
@@ -69,6 +69,7 @@ fn log(state: &State, tree: &Tree, session: &Session, left: usize) {
     let event = describe(Event::new(Level::Info, "session_close"), session).with("duration", seconds);
     let used = account::of_session(tree, session.uid, &session.id);
     let hits = account::since(&session.counters, &account::limit_hits(tree, session.uid));
-    let event = used.into_iter().chain(hits).fold(event, |event, (key, value)| event.with(&key, value));
+    let all = account::sum(used, hits);
+    let event = all.iter().fold(event, |event, (key, value)| event.with(key, value));
     event.with("processes_left", left).send(state);
 }

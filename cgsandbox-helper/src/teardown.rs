@@ -136,6 +136,22 @@ fn remove_user(state: &State, tree: &Tree, uid: u32) -> Result<()> {
     Session::forget_user(state, uid).map(drop)
 }
 
+/// Removes what state there is of users without a session: a helper that died before it
+/// wrote the first record.
+pub fn forget_unused(state: &State) {
+    for uid in state.users() {
+        let forgotten = state.lock(uid, LOCK_PATIENCE).and_then(|_lock| {
+            match Session::ids(state, uid).is_empty() && namespace::pinned(state, uid)?.is_none() {
+                true => Session::forget_user(state, uid).map(drop),
+                false => Ok(()),
+            }
+        });
+        if let Err(error) = forgotten {
+            complain(state, uid, &error);
+        }
+    }
+}
+
 fn complain(state: &State, uid: u32, error: &Error) {
     Event::new(Level::Error, "degraded")
         .with("uid", uid)

@@ -54,7 +54,7 @@ fn limits_that_were_hit_are_counted() {
     let host = Host::build().user("alice").policy("[profile.default]\ntasks_max = 12\n").start();
     host.ssh("alice").cmd("for i in $(seq 20); do sleep 2 & done; wait").run();
     let line = host.wait_log(&["event=session_close"]);
-    let hits = value(&line, "pids_max_hits").unwrap_or_else(|| panic!("{line}"));
+    let hits = value(&line, "tasks_max_hits").unwrap_or_else(|| panic!("{line}"));
     assert_ne!(hits, "0", "{line}");
 }
 
