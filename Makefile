@@ -20,7 +20,7 @@ build:
 # Two users log in on a host that exists for half a minute.
 demo: deps
 	@$(CARGO) build --quiet --release
-	@$(CARGO) run --quiet --package cgsandbox-demo
+	@CGSANDBOX_RIG_BINARIES=$(TARGET)/release $(CARGO) run --quiet --package cgsandbox-e2e --example demo
 
 # Everything; the last line is "N passed, N failed".
 test: deps

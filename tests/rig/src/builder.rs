@@ -175,8 +175,10 @@ pub fn binaries() -> PathBuf {
         Some(directory) => directory.into(),
         None => {
             let test = std::env::current_exe().expect("no path to the running test");
-            let deps = test.parent().expect("the test is in a directory");
-            if deps.ends_with("deps") { deps.join("..") } else { deps.to_owned() }
+            let directory = test.parent().expect("the test is in a directory");
+            // Cargo's layout: tests in deps/, the demo in examples/, what ships above them.
+            let below = directory.ends_with("deps") || directory.ends_with("examples");
+            if below { directory.join("..") } else { directory.to_owned() }
         }
     }
 }
