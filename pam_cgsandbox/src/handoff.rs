@@ -2,43 +2,50 @@
 #![forbid(unsafe_code)]
 
 use crate::{host::Host, log::Result, log::failed, spawn::Helper};
-use cgsandbox_protocol::{Entry, MAX_DATAGRAM, MAX_NAMESPACES, Namespace, Reply, Request};
+use cgsandbox_protocol::{Entry, Login, MAX_DATAGRAM, MAX_NAMESPACES, Namespace, Reply, Request};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags};
 use std::time::{Duration, Instant};
 use std::{io::IoSliceMut, mem::MaybeUninit, os::fd::OwnedFd};
 
-/// Has the helper build the sandbox, and enters it. After `Reply::Enter` this process is inside,
-/// with the way back; else it is where it was, or stranded.
-pub fn open(mut helper: Helper, request: &Request, by: Instant) -> Result<(Reply, Option<Host>)> {
+/// What came of an open: `Inside`, with the way back; `Refused`, which the helper has logged.
+pub enum Opened {
+    Inside(Host),
+    Unconfined,
+    Refused { login: Login, message: String },
+}
+
+/// Has the helper build the sandbox, and enters it. On error this process is where it was, or
+/// stranded.
+pub fn open(mut helper: Helper, request: &Request, by: Instant) -> Result<Opened> {
     let (reply, fds) = ask(&helper, request, by)?;
-    let entered = match (&reply, fds.as_slice()) {
-        (Reply::Enter { namespaces, ways_back }, []) if namespaces.is_empty() => {
-            Host::leave_for(None, ways_back.clone())
+    let (namespaces, mut host) = match reply {
+        Reply::Enter { namespaces, ways_back } => (namespaces, Host::of(ways_back)),
+        // How the helper exits adds nothing to these two.
+        Reply::Unconfined => {
+            return finish(&mut helper, by).or(Ok(())).map(|()| Opened::Unconfined);
         }
-        (Reply::Enter { namespaces, ways_back }, [mount])
-            if *namespaces == [Namespace::Mount] =>
-        {
-            Host::leave_for(Some(mount), ways_back.clone())
+        Reply::Refused { login, message } => {
+            return finish(&mut helper, by).or(Ok(())).map(|()| Opened::Refused { login, message });
         }
-        (Reply::Enter { .. }, _) => Err(failed("its reply has other fds than it names")),
-        (Reply::Unconfined | Reply::Refused { .. }, []) => {
-            // How the helper exits adds nothing to either.
-            return finish(&mut helper, by).or(Ok(())).map(|()| (reply, None));
-        }
-        _ => return Err(failed("its reply does not fit the request")),
+        Reply::Closed => return Err(failed("its reply does not fit the request")),
+    };
+    let entered = match (namespaces.as_slice(), fds.as_slice()) {
+        ([], []) => Ok(()),
+        ([Namespace::Mount], [mount]) => host.leave_for(mount),
+        _ => Err(failed("its reply has other fds than it names")),
     };
     let entry = if entered.is_ok() { Entry::Entered } else { Entry::Failed };
     let _ = entry.encode().map(|entry| send(&helper, &entry));
     // The helper has the last word: it sees this process inside, or it fails.
     let seen = finish(&mut helper, by);
-    match (entered?, seen) {
-        (host, Ok(())) => Ok((reply, Some(host))),
-        (host, Err(failure)) => host.back().and(Err(failure)),
+    match entered.and(seen) {
+        Ok(()) => Ok(Opened::Inside(host)),
+        Err(failure) => host.back().and(Err(failure)),
     }
 }
 
-/// Has the helper end what the open of this ticket began, however far it came.
+/// Has the helper end what was opened with `ticket`, however far that came.
 pub fn close(path: &str, ticket: u64, timeout: Duration) -> Result<()> {
     let by = Instant::now() + timeout;
     let mut helper = Helper::start(path, "close")?;

@@ -1,4 +1,4 @@
-//! Into the user's sandbox, and back to the host.
+//! From the host's view into the user's, and back to the host's view and cgroups.
 #![forbid(unsafe_code)]
 
 use crate::log::{Failure, Result};
@@ -10,59 +10,47 @@ use std::{fs::OpenOptions, io::Write};
 
 /// Where this process was before it entered.
 pub struct Host {
-    /// None where the sandbox has no mount namespace.
-    view: Option<View>,
-    /// The `cgroup.procs` files that lead out of the user's cgroup.
-    ways_back: Vec<String>,
-}
-
-/// The host's mounts, by fds: the return depends on no path.
-struct View {
-    mount: OwnedFd,
-    /// setns(2) moves root and working directory to the top of what it enters.
-    root: OwnedFd,
-    cwd: OwnedFd,
+    /// Mount namespace, root and working directory: the return depends on no path.
+    view: Option<[OwnedFd; 3]>,
+    /// The `cgroup.procs` of its cgroups.
+    cgroups: Vec<String>,
 }
 
 impl Host {
-    /// Enters the user's view and keeps the way back. On error this process is where it was.
-    pub fn leave_for(namespace: Option<&OwnedFd>, ways_back: Vec<String>) -> Result<Self> {
-        Ok(Host { view: namespace.map(View::leave_for).transpose()?, ways_back })
+    pub fn of(cgroups: Vec<String>) -> Self {
+        Host { view: None, cgroups }
     }
 
-    /// Returns. First to the host's view, for nothing may be opened in the user's.
-    pub fn back(&self) -> Result<()> {
-        self.view.as_ref().map_or(Ok(()), View::back)?;
-        for path in &self.ways_back {
-            // The helper finds what this has not moved; but under the user's limits, which may
-            // be used up, there might be no helper.
-            let file = OpenOptions::new().write(true).open(path);
-            let _ = file.and_then(|mut file| file.write_all(b"0"));
-        }
-        Ok(())
-    }
-}
-
-impl View {
-    fn leave_for(namespace: &OwnedFd) -> Result<Self> {
+    /// Enters the user's view. On error this process is where it was.
+    pub fn leave_for(&mut self, namespace: &OwnedFd) -> Result<()> {
         let keep = |path: &str, kind| {
             open(path, kind | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|error| Failure::of("open", path, error))
         };
         let mount = keep("/proc/thread-self/ns/mnt", OFlags::RDONLY)?;
-        let view = View { mount, root: keep("/", OFlags::PATH)?, cwd: keep(".", OFlags::PATH)? };
+        let view = [mount, keep("/", OFlags::PATH)?, keep(".", OFlags::PATH)?];
         let path = std::env::current_dir();
         setns(namespace).map_err(|error| Failure::of("setns", "user's namespace", error))?;
+        self.view = Some(view);
         // A view without that path leaves this process at its top.
         let _ = path.map(chdir);
-        Ok(view)
+        Ok(())
     }
 
-    fn back(&self) -> Result<()> {
-        let back = setns(&self.mount).and_then(|()| fchdir(&self.root));
-        let back = back.and_then(|()| chroot(".")).and_then(|()| fchdir(&self.cwd));
-        let stranded = |e| Failure { stranded: true, ..Failure::of("setns", "host namespace", e) };
-        back.map_err(stranded)
+    /// Returns.
+    pub fn back(&self) -> Result<()> {
+        if let Some([mount, root, cwd]) = &self.view {
+            // setns(2) moves root and working directory to the top of what it enters.
+            let back = setns(mount).and_then(|()| fchdir(root)).and_then(|()| chroot("."));
+            let stranded = |e| Failure { stranded: true, ..Failure::of("setns", "host's view", e) };
+            back.and_then(|()| fchdir(cwd)).map_err(stranded)?;
+        }
+        for procs in &self.cgroups {
+            // Spares the helper limits that may be used up. Where it fails, the helper does it.
+            let file = OpenOptions::new().write(true).open(procs);
+            let _ = file.and_then(|mut file| file.write_all(b"0"));
+        }
+        Ok(())
     }
 }
 

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use crate::log::{self, Failure, Result};
-use crate::{args::Arguments, handoff, host::Host, login, spawn::Helper};
-use cgsandbox_protocol::{Login, ON_ERROR, Reply, Request};
+use crate::{args::Arguments, handoff, handoff::Opened, host::Host, login, spawn::Helper};
+use cgsandbox_protocol::{Login, ON_ERROR, Request};
 use pam::constants::{PAM_ERROR_MSG, PAM_SILENT, PamFlag};
 use pam::items::{RHost, Service, Tty};
 use pam::{conv::Conv, module::PamHandle};
@@ -19,7 +19,7 @@ pub enum Outcome {
 
 /// What PAM keeps between open and close. Dropping it closes fds and does nothing else.
 pub struct Session {
-    /// The name of its open, which is to be closed.
+    /// The name of its open.
     ticket: u64,
     host: Host,
     /// The process that is inside.
@@ -28,21 +28,19 @@ pub struct Session {
 
 /// Puts this process into its user's sandbox.
 pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
-    let ticket = new_ticket();
     let opened = match login::user(pam) {
         // Before anything else is read: whatever is broken, root gets in to mend it.
         Some((0, _)) => return Outcome::NotOurs,
-        Some((_, user)) => Arguments::parse(words).and_then(|given| enter(pam, user, ticket, &given)),
+        Some((_, user)) => Arguments::parse(words).and_then(|given| enter(pam, user, &given)),
         None => Err(Failure::of("resolve", "user", "unknown to NSS, or not UTF-8")),
     };
     let (verdict, message) = match opened {
-        Ok((Reply::Enter { .. }, Some(host))) => {
+        Ok((Opened::Inside(host), ticket)) => {
             let session = Session { ticket, host, leader: std::process::id() };
             return if login::keep(pam, Some(session)) { Outcome::Done } else { Outcome::Failed };
         }
-        Ok((Reply::Unconfined, _)) => return Outcome::NotOurs,
-        Ok((Reply::Refused { login, message }, _)) => (login, message),
-        Ok((Reply::Enter { .. } | Reply::Closed, _)) => return Outcome::Failed,
+        Ok((Opened::Unconfined, _)) => return Outcome::NotOurs,
+        Ok((Opened::Refused { login, message }, _)) => (login, message),
         Err(failure) => judge(pam, &failure),
     };
     let user = pam.get_item::<Conv>().ok().flatten();
@@ -56,22 +54,14 @@ pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
     }
 }
 
-/// Names an open such that no other of this process has the same: nanoseconds since boot.
-fn new_ticket() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-fn enter(
-    pam: &mut PamHandle,
-    user: String,
-    ticket: u64,
-    given: &Arguments,
-) -> Result<(Reply, Option<Host>)> {
+fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Opened, u64)> {
     // Taking the place now leaves nothing that can fail once this process is inside.
     if login::kept(pam).is_some() || !login::keep(pam, None) {
         return Err(Failure::of("keep", "session", "one is open already, or no memory"));
     }
+    // No other open of this process is in the same nanosecond since boot.
+    let now = clock_gettime(ClockId::Boottime);
+    let ticket = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
     let request = Request::Open {
         user,
         service: login::text::<Service>(pam),
@@ -92,7 +82,7 @@ fn enter(
     if given.debug {
         log::write(log::DEBUG, "debug", &[("open_took", &format!("{:?}", start.elapsed()))]);
     }
-    opened
+    Ok((opened?, ticket))
 }
 
 /// Whether the login goes on without a sandbox, by what the helper last left for when it cannot be

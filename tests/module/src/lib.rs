@@ -183,6 +183,13 @@ impl Host {
         &self.directory
     }
 
+    /// Makes an empty file that any process of this host may write.
+    pub fn writable_file(&self, name: &str) {
+        let path = self.directory.join(name);
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    }
+
     /// What `/dev/log` of this host leads to.
     pub fn log(&self) -> &UnixDatagram {
         &self.log
@@ -301,6 +308,15 @@ impl Report {
     /// What PAM returned, step by step.
     pub fn codes(&self) -> Vec<i32> {
         self.steps.iter().map(|step| step.code).collect()
+    }
+
+    /// The names that the module gave its opens, and those that it closed.
+    pub fn tickets(&self) -> (Vec<&str>, Vec<&str>) {
+        fn tickets(seen: &str) -> Vec<&str> {
+            let after = seen.split("ticket: ").skip(1);
+            after.map(|text| text.split([',', ' ']).next().unwrap()).collect()
+        }
+        (tickets(&self.open_seen), tickets(&self.close_seen))
     }
 
     /// Asserts that each step and the end left the host as it was.

@@ -28,7 +28,7 @@ fn a_wrong_one_is_refused_and_named_in_the_log() {
     ];
     in_both_builds(|build| {
         for word in wrong.into_iter().filter(|word| !word.is_empty()) {
-            let report = Host::new(build, "enter 1-2").argument(word).run(&["open"]);
+            let report = Host::new(build, "enter").argument(word).run(&["open"]);
             assert_eq!(report.codes(), [PAM_SESSION_ERR], "{word}");
             assert_eq!(report.open_seen, "", "{word}");
             report.assert_one_line(&["event=session_denied", "operation=parse", "timeout="]);
@@ -42,11 +42,12 @@ fn the_right_ones_reach_the_helper() {
     in_both_builds(|build| {
         for (word, ms) in [("timeout=1500ms", 1500), ("timeout=2s", 2000), ("timeout=60s", 60_000)]
         {
-            let host = Host::new(build, "enter 1-2\nhear").argument("config=/etc/other.toml");
+            let host = Host::new(build, "enter\nhear").argument("config=/etc/other.toml");
             let report = host.argument(word).run(&["open"]);
             assert_eq!(report.codes(), [PAM_SUCCESS], "{word}");
-            let asked = format!("config: \"/etc/other.toml\", deadline_ms: {ms} ");
-            assert!(report.open_seen.contains(&asked), "{}", report.open_seen);
+            for asked in ["config: \"/etc/other.toml\"", &format!("deadline_ms: {ms} }}")] {
+                assert!(report.open_seen.contains(asked), "{}", report.open_seen);
+            }
         }
     });
 }
@@ -54,7 +55,7 @@ fn the_right_ones_reach_the_helper() {
 #[test]
 fn debug_adds_a_line_at_the_debug_level() {
     in_both_builds(|build| {
-        let report = Host::new(build, "enter 1-2\nhear").argument("debug").run(&["open"]);
+        let report = Host::new(build, "enter\nhear").argument("debug").run(&["open"]);
         assert_eq!(report.codes(), [PAM_SUCCESS]);
         // authpriv.debug
         assert!(report.log[0].starts_with("<87>cgsandbox["), "{:?}", report.log);

@@ -11,7 +11,7 @@ fn unchanged(build: Build, options: &[&str]) {
             host.option(option)
         })
     };
-    let report = host("enter 1-2\nhear").run(&["open", "close", "again", "open", "close"]);
+    let report = host("enter\nhear").run(&["open", "close", "again", "open", "close"]);
     assert_eq!(report.codes(), [PAM_SUCCESS; 5], "{options:?}: {:?}", report.log);
     report.assert_host_unchanged();
     for script in ["kill-self", "hang", "enter-with-fds 1 60"] {
@@ -80,7 +80,7 @@ fn with_a_hostile_environment() {
                 .environment("PATH", "/nonexistent")
         };
         // The dynamic linker of the host itself complains of LD_PRELOAD.
-        let report = hostile("enter 1-2\nhear").allow_stderr().run(&["open", "close"]);
+        let report = hostile("enter\nhear").allow_stderr().run(&["open", "close"]);
         assert_eq!(report.codes(), [PAM_SUCCESS; 2]);
         assert!(report.open_seen.contains("environment []\n"), "{}", report.open_seen);
         report.assert_host_unchanged();
@@ -93,8 +93,7 @@ fn with_a_hostile_environment() {
 #[test]
 fn that_has_no_fd_left() {
     in_both_builds(|build| {
-        let report =
-            Host::new(build, "enter 1-2\nhear").run(&["open", "close", "last-fds", "open"]);
+        let report = Host::new(build, "enter\nhear").run(&["open", "close", "last-fds", "open"]);
         assert_eq!(report.codes(), [PAM_SUCCESS, PAM_SUCCESS, 0, PAM_SESSION_ERR]);
         assert_eq!(report.open_seen.matches("run\n").count(), 1);
         report.assert_host_unchanged();

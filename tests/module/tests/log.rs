@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use module_tests::{Host, PAM_SESSION_ERR, in_both_builds};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
 
 #[test]
@@ -42,8 +42,7 @@ fn a_stuck_daemon_delays_nothing_and_the_loss_is_counted() {
         }
         assert!(sent > 0);
         let lost = host.directory().join("run/cgsandbox/lost");
-        std::fs::write(&lost, "").unwrap();
-        std::fs::set_permissions(&lost, std::fs::Permissions::from_mode(0o666)).unwrap();
+        host.writable_file("run/cgsandbox/lost");
         let report = host.run(&["open", "open"]);
         assert_eq!(report.codes(), [PAM_SESSION_ERR; 2]);
         assert!(report.steps.iter().all(|step| step.ms < 100), "{report:?}");

@@ -1,15 +1,16 @@
 //! What PAM returns, and what the user is told, for each answer of the helper's.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use module_tests::{Host, PAM_IGNORE, PAM_SESSION_ERR, PAM_SUCCESS, in_both_builds};
 
 #[test]
 fn entered_and_verified_is_success_and_so_is_its_close() {
     in_both_builds(|build| {
-        let report = Host::new(build, "enter 12-34\nhear\nexit 0").run(&["open", "close"]);
+        let report = Host::new(build, "enter\nhear\nexit 0").run(&["open", "close"]);
         assert_eq!(report.codes(), [PAM_SUCCESS, PAM_SUCCESS]);
         assert!(report.open_seen.contains("heard Entered"), "{}", report.open_seen);
-        assert!(report.close_seen.contains("Close { session: \"12-34\""), "{}", report.close_seen);
+        let (opened, closed) = report.tickets();
+        assert_eq!((opened.len(), &opened), (1, &closed));
         assert!(report.log.is_empty(), "{:?}", report.log);
         assert!(report.steps.iter().all(|step| step.messages.is_empty()));
         report.assert_host_unchanged();
@@ -38,6 +39,67 @@ fn a_refusal_says_what_becomes_of_the_login_and_is_shown_to_the_user() {
             assert_eq!(report.steps[0].messages, ["3 Out of order, come back later."]);
             assert!(report.log.is_empty(), "the helper has logged it: {:?}", report.log);
             report.assert_host_unchanged();
+        }
+    });
+}
+
+#[test]
+fn fds_beside_an_answer_that_speaks_of_none_are_closed() {
+    in_both_builds(|build| {
+        let report = Host::new(build, "unconfined-with-fds 3").run(&["open"]);
+        assert_eq!(report.codes(), [PAM_IGNORE]);
+        report.assert_host_unchanged();
+    });
+}
+
+#[test]
+fn no_two_opens_have_the_same_ticket() {
+    in_both_builds(|build| {
+        let steps = ["open", "close", "open", "close", "again", "open", "close"];
+        let report = Host::new(build, "enter\nhear").run(&steps);
+        let (mut opened, closed) = report.tickets();
+        assert_eq!(opened, closed);
+        opened.sort_unstable();
+        opened.dedup();
+        assert_eq!(opened.len(), 3);
+    });
+}
+
+/// The `cgroup.procs` files are plain files here; what is written to them shows.
+fn read(host: &Host, file: &str) -> String {
+    std::fs::read_to_string(host.directory().join(file)).unwrap()
+}
+
+#[test]
+fn the_module_leaves_the_cgroups_before_it_starts_the_helper_that_closes() {
+    in_both_builds(|build| {
+        let host = Host::new(build, "enter view/a view/b view/absent\nhear").on("close", "exit 3");
+        for file in ["view/a", "view/b"] {
+            host.writable_file(file);
+        }
+        let report = host.run(&["open"]);
+        assert_eq!(report.codes(), [PAM_SUCCESS]);
+        assert_eq!(
+            [read(&host, "view/a"), read(&host, "view/b")],
+            ["", ""],
+            "not before the close"
+        );
+        let report = host.run(&["open", "close"]);
+        assert_eq!(report.codes()[0], PAM_SUCCESS);
+        assert_eq!([read(&host, "view/a"), read(&host, "view/b")], ["0", "0"]);
+        assert!(!host.directory().join("view/absent").exists(), "nothing is created");
+        report.assert_host_unchanged();
+    });
+}
+
+#[test]
+fn the_module_leaves_the_cgroups_when_an_open_fails_after_the_answer() {
+    in_both_builds(|build| {
+        for script in ["enter view/a\nhear\nexit 3", "enter view/a\nkill-self"] {
+            let host = Host::new(build, script);
+            host.writable_file("view/a");
+            assert_eq!(host.run(&["open"]).codes(), [PAM_SESSION_ERR], "{script}");
+            assert_eq!(read(&host, "view/a"), "0");
         }
     });
 }
@@ -97,7 +159,7 @@ fn close_without_an_open_is_not_ours() {
 #[test]
 fn a_session_is_closed_once() {
     in_both_builds(|build| {
-        let report = Host::new(build, "enter 1-2\nhear").run(&["open", "close", "close"]);
+        let report = Host::new(build, "enter\nhear").run(&["open", "close", "close"]);
         assert_eq!(report.codes()[..2], [PAM_SUCCESS, PAM_SUCCESS]);
         assert_ne!(report.codes()[2], PAM_SUCCESS);
         assert_eq!(report.close_seen.matches("run\n").count(), 1);
@@ -108,11 +170,11 @@ fn a_session_is_closed_once() {
 fn open_and_close_twice_on_one_handle_and_on_two() {
     in_both_builds(|build| {
         let twice = ["open", "close", "open", "close"];
-        let report = Host::new(build, "enter 1-2\nhear").run(&twice);
+        let report = Host::new(build, "enter\nhear").run(&twice);
         assert_eq!(report.codes(), [PAM_SUCCESS; 4]);
         report.assert_host_unchanged();
         let report =
-            Host::new(build, "enter 1-2\nhear").run(&["open", "close", "again", "open", "close"]);
+            Host::new(build, "enter\nhear").run(&["open", "close", "again", "open", "close"]);
         assert_eq!(report.codes(), [PAM_SUCCESS; 5]);
         report.assert_host_unchanged();
     });
@@ -121,12 +183,12 @@ fn open_and_close_twice_on_one_handle_and_on_two() {
 #[test]
 fn a_second_open_on_a_handle_is_refused_and_leaves_the_first_alone() {
     in_both_builds(|build| {
-        let report = Host::new(build, "enter 1-2\nhear").run(&["open", "open", "close"]);
+        let report = Host::new(build, "enter\nhear").run(&["open", "open", "close"]);
         // What libpam returns at last is frozen by the second open; that the session was closed
         // shows at the helper.
         assert_eq!(report.codes()[..2], [PAM_SUCCESS, PAM_SESSION_ERR]);
         assert_eq!(report.open_seen.matches("run\n").count(), 1, "no second helper");
-        assert!(report.close_seen.contains("Close { session: \"1-2\""), "{}", report.close_seen);
+        assert_eq!(report.tickets().0, report.tickets().1);
         report.assert_one_line(&["event=session_denied", "open already"]);
     });
 }
@@ -135,7 +197,7 @@ fn a_second_open_on_a_handle_is_refused_and_leaves_the_first_alone() {
 fn a_forked_process_neither_closes_nor_disturbs_its_parent_s_session() {
     in_both_builds(|build| {
         let steps = ["open", "close-in-child", "end-in-child", "close"];
-        let report = Host::new(build, "enter 1-2\nhear").run(&steps);
+        let report = Host::new(build, "enter\nhear").run(&steps);
         assert_ne!(report.codes()[1], PAM_SUCCESS, "not the child's session");
         assert_eq!([report.codes()[0], report.codes()[3]], [PAM_SUCCESS; 2]);
         assert_eq!(report.close_seen.matches("run\n").count(), 1);
@@ -159,7 +221,7 @@ fn a_close_that_fails_is_reported_and_logged() {
     in_both_builds(|build| {
         for script in ["exit 3", "refuse-deny", "closed\nexit 3", "kill-self", "bytes 20"] {
             let report =
-                Host::new(build, "enter 1-2\nhear").on("close", script).run(&["open", "close"]);
+                Host::new(build, "enter\nhear").on("close", script).run(&["open", "close"]);
             assert_eq!(report.codes(), [PAM_SUCCESS, PAM_SESSION_ERR], "{script}");
             report.assert_one_line(&["event=session_close", "user=alice", "cause="]);
             report.assert_host_unchanged();

@@ -6,13 +6,16 @@
 #![no_main]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use cgsandbox_protocol::{Entry, Login, Namespace, Reply, Request, SOCKET_FD};
+use cgsandbox_protocol::{Entry, Login, Namespace, Reply, Request};
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, send, sendmsg};
 use std::fmt::Write as _;
 use std::io::{IoSlice, Write as _};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
+
+/// The socket is the standard input.
+const SOCKET: RawFd = 0;
 
 /// # Safety
 /// Called by the C runtime, once.
@@ -23,7 +26,7 @@ pub unsafe extern "C" fn main() -> i32 {
     let verb = std::env::args().nth(1).unwrap_or_default();
     let mut seen = surroundings();
     let mut datagram = [0; 20_000];
-    let length = recv(SOCKET_FD, &mut datagram, MsgFlags::empty()).unwrap();
+    let length = recv(SOCKET, &mut datagram, MsgFlags::empty()).unwrap();
     let request = Request::decode(&datagram[..length]).unwrap();
     writeln!(seen, "request {request:?}").unwrap();
     write_seen(directory, &verb, &seen);
@@ -94,27 +97,31 @@ fn play(line: &str, directory: &Path, verb: &str) -> Option<i32> {
             nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
         }
         "close-socket" => {
-            nix::unistd::close(SOCKET_FD).unwrap();
+            nix::unistd::close(SOCKET).unwrap();
         }
-        "enter" => reply(&Reply::Enter { session: argument.into(), namespaces: vec![] }, &[]),
+        "enter" => {
+            let ways_back = argument.split_whitespace().map(|file| directory.join(file));
+            let ways_back = ways_back.map(|path| path.to_str().unwrap().to_owned()).collect();
+            reply(&Reply::Enter { namespaces: vec![], ways_back }, &[]);
+        }
         "enter-mount" => enter_mount(directory),
         "enter-wrong-fd" => {
             let file = std::fs::File::open("/dev/null").unwrap();
-            reply(&enter("1-1", 1), &[file.as_raw_fd()]);
+            reply(&enter(1), &[file.as_raw_fd()]);
         }
         "enter-own" => {
             let namespace = std::fs::File::open("/proc/self/ns/mnt").unwrap();
-            reply(&enter("1-1", 1), &[namespace.as_raw_fd()]);
+            reply(&enter(1), &[namespace.as_raw_fd()]);
         }
-        "enter-without-fds" => reply(&enter("1-1", 1), &[]),
+        "enter-without-fds" => reply(&enter(1), &[]),
         "enter-with-fds" => {
             let (namespaces, fds) = argument.split_once(' ').unwrap();
             let file = std::fs::File::open("/dev/null").unwrap();
             let fds = vec![file.as_raw_fd(); fds.parse().unwrap()];
-            reply(&enter("1-1", namespaces.parse().unwrap()), &fds);
+            reply(&enter(namespaces.parse().unwrap()), &fds);
         }
         "unconfined" => reply(&Reply::Unconfined, &[]),
-        "unconfined-with-fd" => reply(&Reply::Unconfined, &[0]),
+        "unconfined-with-fds" => reply(&Reply::Unconfined, &vec![1; argument.parse().unwrap()]),
         "refuse-deny" => reply(&refused(Login::Deny, argument), &[]),
         "refuse-allow" => reply(&refused(Login::Allow, argument), &[]),
         "closed" => reply(&Reply::Closed, &[]),
@@ -122,7 +129,7 @@ fn play(line: &str, directory: &Path, verb: &str) -> Option<i32> {
         "text" => raw(argument.replace("\\0", "\0").as_bytes()),
         "hear" => {
             let mut datagram = [0; 100];
-            let length = recv(SOCKET_FD, &mut datagram, MsgFlags::empty()).unwrap();
+            let length = recv(SOCKET, &mut datagram, MsgFlags::empty()).unwrap();
             let heard = match Entry::decode(&datagram[..length]) {
                 Ok(entry) => format!("heard {entry:?}\n"),
                 Err(_) if length == 0 => "heard the end\n".to_owned(),
@@ -135,8 +142,8 @@ fn play(line: &str, directory: &Path, verb: &str) -> Option<i32> {
     None
 }
 
-fn enter(session: &str, namespaces: usize) -> Reply {
-    Reply::Enter { session: session.into(), namespaces: vec![Namespace::Mount; namespaces] }
+fn enter(namespaces: usize) -> Reply {
+    Reply::Enter { namespaces: vec![Namespace::Mount; namespaces], ways_back: vec![] }
 }
 
 fn refused(login: Login, message: &str) -> Reply {
@@ -153,7 +160,7 @@ fn enter_mount(directory: &Path) {
     mount(Some("tmpfs"), &view, Some("tmpfs"), MsFlags::empty(), none).unwrap();
     std::fs::write(view.join("inside"), "").unwrap();
     let namespace = std::fs::File::open("/proc/self/ns/mnt").unwrap();
-    reply(&enter("12-34", 1), &[namespace.as_raw_fd()]);
+    reply(&enter(1), &[namespace.as_raw_fd()]);
 }
 
 fn reply(reply: &Reply, fds: &[RawFd]) {
@@ -161,9 +168,9 @@ fn reply(reply: &Reply, fds: &[RawFd]) {
     let rights = [ControlMessage::ScmRights(fds)];
     let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
     let parts = [IoSlice::new(&datagram)];
-    sendmsg::<()>(SOCKET_FD, &parts, control, MsgFlags::MSG_NOSIGNAL, None).unwrap();
+    sendmsg::<()>(SOCKET, &parts, control, MsgFlags::MSG_NOSIGNAL, None).unwrap();
 }
 
 fn raw(datagram: &[u8]) {
-    send(SOCKET_FD, datagram, MsgFlags::MSG_NOSIGNAL).unwrap();
+    send(SOCKET, datagram, MsgFlags::MSG_NOSIGNAL).unwrap();
 }
