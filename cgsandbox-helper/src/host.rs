@@ -1,5 +1,7 @@
 //! What this host offers: looked up once, before a plan is made.
 
+mod foresight;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! `cgsandbox`: the administrator's command.
 
 mod check;
+mod explain;
 mod gc;
 mod status;
 mod terminal;
@@ -37,6 +38,16 @@ enum Command {
         /// This file and FILE.d/*.toml, instead of what logins go by
         file: Option<PathBuf>,
     },
+    /// Show what USER's next login gets, and why
+    ///
+    /// An ordinary user may ask for itself.
+    Explain {
+        /// Name or uid
+        user: String,
+        /// The PAM service that the login comes through
+        #[arg(long, default_value = "sshd")]
+        service: String,
+    },
     /// Show limits against use, and the sessions: of USER, or of everybody
     ///
     /// An ordinary user may ask for itself, inside the sandbox.
@@ -64,6 +75,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Check { file } => check::run(file.as_deref(), arguments.json),
+        Command::Explain { user, service } => explain::run(&user, &service, arguments.json),
         Command::Status { user } => status::run(user.as_deref(), arguments.json),
         Command::Gc => gc::run(arguments.json),
     };

@@ -33,14 +33,45 @@ pub(super) fn styled(code: &str, text: &str) -> String {
     }
 }
 
+/// The width that running text is broken to.
+const WIDTH: usize = 80;
+
+/// `text` as it stands right of column `indent`, broken at blanks into lines that fit, each
+/// further one indented as the first, and a newline.
+pub(super) fn hanging(indent: usize, text: &str) -> String {
+    let mut lines = String::new();
+    let mut column = indent;
+    for word in text.replace(|c: char| c.is_control(), " ").split_whitespace() {
+        let width = word.chars().count();
+        if column > indent && column + 1 + width > WIDTH {
+            lines += &format!("\n{}", " ".repeat(indent));
+            column = indent;
+        } else if column > indent {
+            lines.push(' ');
+            column += 1;
+        }
+        lines += word;
+        column += width;
+    }
+    lines + "\n"
+}
+
 /// Columns as wide as their widest cell.
 pub(super) struct Table {
     rows: Vec<(Vec<String>, bool)>,
+    indent: usize,
 }
 
 impl Table {
     pub(super) fn new(titles: &[&str]) -> Self {
-        Table { rows: vec![(titles.iter().map(|&title| title.to_owned()).collect(), false)] }
+        let titles = titles.iter().map(|&title| title.to_owned()).collect();
+        Table { rows: vec![(titles, false)], indent: 0 }
+    }
+
+    /// So many blanks before each line.
+    pub(super) fn indented(mut self, indent: usize) -> Self {
+        self.indent = indent;
+        self
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
@@ -68,6 +99,7 @@ impl Table {
             let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
             let line = padded.collect::<Vec<_>>().join("  ");
             let line = line.trim_end();
+            text += &" ".repeat(self.indent);
             text += &match (at, warn) {
                 (0, _) => styled("1", line),
                 (_, true) => styled("33", line),
