@@ -48,7 +48,7 @@ pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
 }
 
 /// Today's `cgroup_root`, and those of before that sessions were opened with.
-fn roots(state: &State, cgroup_root: &str) -> Vec<String> {
+pub(crate) fn roots(state: &State, cgroup_root: &str) -> Vec<String> {
     let records = state.users().into_iter().flat_map(|uid| {
         Session::ids(state, uid).into_iter().filter_map(move |id| Session::read(state, uid, &id))
     });

@@ -17,6 +17,7 @@ pub mod channel;
 pub mod close;
 pub mod command;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod explain;
 pub mod gc;

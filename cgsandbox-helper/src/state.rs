@@ -156,6 +156,11 @@ impl State {
         count
     }
 
+    /// The same number without taking it.
+    pub fn lost_lines(&self) -> u64 {
+        std::fs::metadata(self.directory.join("lost")).map_or(0, |about| about.len())
+    }
+
     /// Counts audit lines that did not get through.
     pub fn count_lost_lines(&self, count: u64) {
         let path = self.directory.join("lost");

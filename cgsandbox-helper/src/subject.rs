@@ -5,7 +5,7 @@ use std::ffi::CString;
 use nix::unistd::{Gid, Group, User, getgrouplist};
 
 use crate::error::{Error, Result};
-use crate::policy::Subject;
+use crate::policy::{Subject, Who};
 
 /// The user of this name. Groups are asked for only if `groups`: that can take a
 /// directory server.
@@ -14,7 +14,11 @@ pub fn resolve(name: &str, groups: bool) -> Result<Subject> {
         .map_err(Error::os("look up", format!("user \"{}\"", name.escape_default())))?
         .ok_or_else(|| {
             let object = format!("user \"{}\"", name.escape_default());
-            Error::new("look up", object, "no such user in passwd(5) or in what nsswitch.conf names")
+            Error::new(
+                "look up",
+                object,
+                "no such user in passwd(5) or in what nsswitch.conf names",
+            )
         })?;
     // One uid may have two names; the sandbox is the uid's.
     let canonical = User::from_uid(user.uid).ok().flatten().map(|user| user.name);
@@ -32,10 +36,25 @@ pub fn resolve(name: &str, groups: bool) -> Result<Subject> {
 /// groups too.
 fn groups_of(name: &str, primary: Gid) -> Result<Vec<(u32, Option<String>)>> {
     let object = || format!("the groups of user \"{}\"", name.escape_default());
-    let c_name = CString::new(name).map_err(|_| Error::new("look up", object(), "NUL in the name"))?;
+    let c_name =
+        CString::new(name).map_err(|_| Error::new("look up", object(), "NUL in the name"))?;
     let gids = getgrouplist(&c_name, primary).map_err(Error::os("look up", object()))?;
     Ok(gids
         .into_iter()
         .map(|gid| (gid.as_raw(), Group::from_gid(gid).ok().flatten().map(|group| group.name)))
         .collect())
+}
+
+/// Whether NSS knows the user or group that a pattern names. In doubt yes: a directory
+/// server that does not answer is no reason for a warning.
+pub fn is_known(who: &Who) -> bool {
+    match who {
+        Who::User(name) if name.parse::<u32>().is_err() => {
+            User::from_name(name).map_or(true, |user| user.is_some())
+        }
+        Who::Group(name) if name.parse::<u32>().is_err() => {
+            Group::from_name(name).map_or(true, |group| group.is_some())
+        }
+        _ => true,
+    }
 }

@@ -3,12 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use nix::unistd::{Group, User};
 use serde_json::{Value, json};
 
 use super::{Outcome, terminal};
 use crate::config::{self, ConfigErrors, Problem, Severity, SourceText, Sources};
-use crate::policy::{Policy, Who};
+use crate::policy::Policy;
+use crate::subject;
 
 /// What a check found.
 struct Findings {
@@ -35,21 +35,8 @@ pub(super) fn run(file: Option<&Path>, as_json: bool) -> Outcome {
 fn examine(texts: Vec<SourceText>, warnings: Vec<Problem>) -> Result<Findings, ConfigErrors> {
     let policy = config::parse(&texts)?;
     let mut problems = warnings;
-    problems.extend(config::lint(&policy, &texts, known_to_nss));
+    problems.extend(config::lint(&policy, &texts, subject::is_known));
     Ok(Findings { policy: Some(policy), problems, texts })
-}
-
-/// In doubt yes: a directory server that does not answer is no reason for a warning.
-fn known_to_nss(who: &Who) -> bool {
-    match who {
-        Who::User(name) if name.parse::<u32>().is_err() => {
-            User::from_name(name).map_or(true, |user| user.is_some())
-        }
-        Who::Group(name) if name.parse::<u32>().is_err() => {
-            Group::from_name(name).map_or(true, |group| group.is_some())
-        }
-        _ => true,
-    }
 }
 
 impl From<ConfigErrors> for Findings {

@@ -1,6 +1,7 @@
 //! `cgsandbox`: the administrator's command.
 
 mod check;
+mod doctor;
 mod explain;
 mod gc;
 mod status;
@@ -55,6 +56,11 @@ enum Command {
         /// Name or uid
         user: Option<String>,
     },
+    /// Look for what keeps logins from landing in their sandboxes; change nothing
+    Doctor {
+        /// Whose login to try dry, besides root's; else an ordinary user's
+        user: Option<String>,
+    },
     /// Finish what a crash or a kill -9 left of anybody's sessions
     Gc,
 }
@@ -77,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Check { file } => check::run(file.as_deref(), arguments.json),
         Command::Explain { user, service } => explain::run(&user, &service, arguments.json),
         Command::Status { user } => status::run(user.as_deref(), arguments.json),
+        Command::Doctor { user } => doctor::run(user.as_deref(), arguments.json),
         Command::Gc => gc::run(arguments.json),
     };
     ExitCode::from(outcome as u8)

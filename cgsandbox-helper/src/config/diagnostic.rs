@@ -124,6 +124,11 @@ impl Problem {
         self
     }
 
+    /// The same, but for the remedy, where that is told apart.
+    pub fn without_help(&self) -> Self {
+        Problem { help: None, ..self.clone() }
+    }
+
     /// The same with a second place.
     pub fn see(mut self, origin: Origin, what: &'static str) -> Self {
         self.see = Some(Box::new((origin, what)));

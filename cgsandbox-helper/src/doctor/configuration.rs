@@ -1,0 +1,107 @@
+//! Whether the configuration can be used, and what of it hardly means what it says.
+
+use cgsandbox_protocol::Login;
+
+use super::Finding;
+use crate::config::{self, ConfigErrors, DEFAULT_CGROUP_ROOT, Load, Sources};
+use crate::policy::Policy;
+use crate::state::State;
+use crate::subject;
+
+const CONFIGURATION: &str = "configuration";
+
+/// How many of its errors are shown; `cgsandbox check` has them all.
+const SHOWN: usize = 3;
+
+/// The configuration as logins have it now.
+pub(super) struct Configuration {
+    policy: Option<Policy>,
+    services: Vec<String>,
+    on_error: Login,
+    findings: Vec<Finding>,
+}
+
+impl Configuration {
+    pub(super) fn load(sources: &Sources, state: &State) -> Self {
+        match config::preview(sources, state.directory()) {
+            Ok(Load::Current { policy, .. }) => Self::of(policy, warnings(sources)),
+            Ok(Load::Kept { policy, errors }) => {
+                let what = "logins go by the configuration as it was before these errors";
+                let last = Finding::note(CONFIGURATION, what);
+                Self::of(policy, told(&errors).chain([last]).collect())
+            }
+            Err(unusable) => {
+                let on_error = unusable.salvaged.on_error;
+                let becomes = match on_error {
+                    Login::Deny => "refused",
+                    Login::Allow => "let in without a sandbox",
+                };
+                let what = format!(
+                    "no configuration can be used: all but root and exempt users are {becomes}"
+                );
+                let last =
+                    Finding::problem(CONFIGURATION, what).remedy("mend it; run: cgsandbox check");
+                let findings = told(&unusable.errors).chain([last]).collect();
+                // The line that ships is sshd's, whatever the file was to say.
+                Configuration {
+                    policy: None,
+                    services: vec!["sshd".to_owned()],
+                    on_error,
+                    findings,
+                }
+            }
+        }
+    }
+
+    fn of(policy: Policy, findings: Vec<Finding>) -> Self {
+        let (services, on_error) = (policy.services.clone(), policy.on_error);
+        Configuration { policy: Some(policy), services, on_error, findings }
+    }
+
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        self.findings.clone()
+    }
+
+    pub(super) fn services(&self) -> &[String] {
+        &self.services
+    }
+
+    pub(super) fn on_error(&self) -> Login {
+        self.on_error
+    }
+
+    pub(super) fn cgroup_root(&self) -> &str {
+        self.policy.as_ref().map_or(DEFAULT_CGROUP_ROOT, |policy| &policy.cgroup_root)
+    }
+}
+
+fn warnings(sources: &Sources) -> Vec<Finding> {
+    let Ok(texts) = config::read(sources) else { return Vec::new() };
+    let Ok(policy) = config::parse(&texts) else { return Vec::new() };
+    let files: Vec<&str> = texts.iter().map(|source| &*source.path).collect();
+    let mut findings =
+        vec![Finding::ok(CONFIGURATION, format!("no errors in {}", files.join(", ")))];
+    let doubtful = config::lint(&policy, &texts, subject::is_known);
+    findings.extend(doubtful.iter().map(|problem| {
+        let finding = Finding::note(CONFIGURATION, problem.without_help().to_string());
+        match &problem.help {
+            Some(help) => finding.remedy(help.clone()),
+            None => finding,
+        }
+    }));
+    findings
+}
+
+fn told(errors: &ConfigErrors) -> impl Iterator<Item = Finding> {
+    let problems = errors.problems();
+    let shown = problems.iter().take(SHOWN).map(|problem| {
+        let help = problem.help.clone().unwrap_or_else(|| "run: cgsandbox check".to_owned());
+        Finding::problem(CONFIGURATION, problem.without_help().to_string()).remedy(help)
+    });
+    let more = problems.len().saturating_sub(SHOWN);
+    let more = (more > 0).then(|| {
+        let what = format!("and {more} more errors");
+        Finding::problem(CONFIGURATION, what).remedy("run: cgsandbox check")
+    });
+    shown.chain(more).collect::<Vec<_>>().into_iter()
+}

@@ -1,0 +1,104 @@
+//! What stands in the way of logins landing in their sandboxes. Looks, and changes nothing.
+//!
+//! Each file has one subject and yields its findings as values; only this one knows them
+//! all.
+
+mod configuration;
+mod files;
+mod host;
+mod log;
+mod login;
+mod outside;
+mod pam;
+mod sshd;
+mod state;
+
+use serde::Serialize;
+
+use crate::config::Sources;
+use crate::error::{Error, Result};
+use crate::explain::sources_of;
+use crate::namespace;
+use crate::pam_stack::Directories;
+use crate::state::State;
+use configuration::Configuration;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it is to be.
+    Ok,
+    /// To be known; nothing needs to be done.
+    Note,
+    /// To be mended.
+    Problem,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it belongs to.
+    pub subject: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// What was found, in one line.
+    pub what: String,
+    /// What mends it, in one line; none where nothing has to be done.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    fn new(subject: &'static str, level: Level, what: impl Into<String>) -> Self {
+        Finding { subject, level, what: what.into(), remedy: None }
+    }
+
+    /// That all is well with something.
+    pub fn ok(subject: &'static str, what: impl Into<String>) -> Self {
+        Self::new(subject, Level::Ok, what)
+    }
+
+    /// Something that is good to know.
+    pub fn note(subject: &'static str, what: impl Into<String>) -> Self {
+        Self::new(subject, Level::Note, what)
+    }
+
+    /// Something that is wrong.
+    pub fn problem(subject: &'static str, what: impl Into<String>) -> Self {
+        Self::new(subject, Level::Problem, what)
+    }
+
+    /// The same with what mends it.
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+/// Looks at everything that a login depends on. `user` names whose login to try dry; without
+/// one it is that of the first ordinary user who gets a sandbox.
+pub fn examine(user: Option<&str>) -> Result<Vec<Finding>> {
+    let state = State::of_host();
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Error::new("look at", "this host", "only root may; use sudo"));
+    }
+    if namespace::is_inside(&state) {
+        let cause = "this is the inside of a sandbox; log in as root or as an exempt user";
+        return Err(Error::new("look at", "this host", cause));
+    }
+    let directories = Directories::of_host();
+    let ssh_line = directories.stack("sshd").and_then(|stack| stack.line().cloned());
+    let sources = ssh_line.as_ref().map_or(Sources::System, sources_of);
+    let configuration = Configuration::load(&sources, &state);
+    let modules = files::modules();
+    let mut findings = pam::look(&directories, configuration.services(), !modules.is_empty());
+    findings.extend(sshd::look(configuration.services()));
+    findings.extend(configuration.findings());
+    findings.extend(host::look(configuration.cgroup_root()));
+    findings.extend(files::look(ssh_line.as_ref(), &modules, state.directory()));
+    findings.extend(log::look(&state));
+    findings.extend(state::look(&state, configuration.cgroup_root(), configuration.on_error()));
+    findings.extend(outside::look(&state, configuration.cgroup_root()));
+    findings.extend(login::look(user, configuration.services()));
+    Ok(findings)
+}

@@ -1,0 +1,68 @@
+//! Processes of sandboxed users that are in no sandbox: through `/proc/PID/root` of one of
+//! them, the user's processes inside see all of `/proc` again.
+
+use std::collections::BTreeMap;
+
+use super::Finding;
+use crate::cgroup::Membership;
+use crate::gc;
+use crate::state::{State, names_in};
+
+const PROCESSES: &str = "processes";
+
+/// How many of a user's are named.
+const SHOWN: usize = 5;
+
+pub(super) fn look(state: &State, cgroup_root: &str) -> Vec<Finding> {
+    let uids = state.users();
+    let roots = gc::roots(state, cgroup_root);
+    let mut outside: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for pid in names_in("/proc".as_ref()).iter().filter_map(|name| name.parse().ok()) {
+        let Some(process) = Process::read(pid) else { continue };
+        if uids.contains(&process.uid) && !process.is_below(&roots) {
+            outside.entry(process.uid).or_default().push(format!("{pid} ({})", process.command));
+        }
+    }
+    outside.into_iter().map(|(uid, processes)| finding(uid, &processes)).collect()
+}
+
+fn finding(uid: u32, processes: &[String]) -> Finding {
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    let user = user.map_or_else(|| format!("uid {uid}"), |user| user.name);
+    let more = match processes.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let shown = processes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let what = format!("{user} is in a sandbox, but runs outside of it: {shown}{more}");
+    let remedy = "end them; if they come back, give what starts them the PAM line";
+    Finding::note(PROCESSES, what).remedy(remedy)
+}
+
+/// A process and whose it is.
+struct Process {
+    uid: u32,
+    command: String,
+    cgroups: Membership,
+}
+
+impl Process {
+    /// None when it has ended meanwhile.
+    fn read(pid: u32) -> Option<Self> {
+        // Not the owner of /proc/PID: that is root's for who may not be traced.
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        Some(Process {
+            uid: field("Uid:")?.split_whitespace().next()?.parse().ok()?,
+            command: field("Name:")?.trim().to_owned(),
+            cgroups: Membership::of(pid).ok()?,
+        })
+    }
+
+    fn is_below(&self, roots: &[String]) -> bool {
+        let root = self.cgroups.root_above(&format!("user-{}", self.uid));
+        root.is_some_and(|root| {
+            roots.iter().any(|ours| root.trim_matches('/').ends_with(ours.as_str()))
+        })
+    }
+}

@@ -1,0 +1,121 @@
+use super::*;
+use crate::doctor::Level;
+use crate::pam_stack::tests::PamD;
+
+const OTHERS: &str = "auth required pam_unix.so\nsession required pam_unix.so\n";
+
+/// What is found in a stack of these lines, as (level, what), without what concerns others.
+fn found(name: &str, lines: &str) -> Vec<(Level, String)> {
+    found_with(name, &[("sshd", lines)], true)
+}
+
+fn found_with(name: &str, files: &[(&str, &str)], module: bool) -> Vec<(Level, String)> {
+    let pam = PamD::with(&format!("doctor-{name}"), files);
+    let findings = look(&pam.directories(), &["sshd".to_owned()], module);
+    findings.into_iter().map(|finding| (finding.level, finding.what)).collect()
+}
+
+#[track_caller]
+fn assert_found(found: &[(Level, String)], level: Level, words: &str) {
+    assert!(found.iter().any(|(of, what)| *of == level && what.contains(words)), "{found:?}");
+}
+
+#[test]
+fn the_line_as_it_ships_last_in_the_stack_is_fine() {
+    let found = found("fine", &format!("{OTHERS}session required pam_namespace.so\n{LINE}\n"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_found(&found, Level::Ok, "sshd:4 has the line");
+}
+
+#[test]
+fn a_line_in_an_included_file_is_found() {
+    let common = format!("session required pam_unix.so\n{LINE} timeout=2s config=/etc/x debug\n");
+    let files = [("sshd", "session required pam_env.so\n@include common\n"), ("common", &common)];
+    assert_found(&found_with("included", &files, true), Level::Ok, "common:2 has the line");
+}
+
+#[test]
+fn no_file_no_line_and_two_lines_are_problems() {
+    assert_found(&found_with("none", &[], true), Level::Problem, "there is no");
+    assert_found(&found("missing", OTHERS), Level::Problem, "has no session line");
+    let twice = found("twice", &format!("{OTHERS}{LINE}\n{LINE}\n"));
+    assert_found(&twice, Level::Problem, "there twice");
+    let stray = format!("{OTHERS}auth optional {MODULE}\n{LINE}\n");
+    assert_found(&found("stray", &stray), Level::Note, "for auth the module does nothing");
+}
+
+#[test]
+fn a_control_that_lets_in_or_locks_out_is_told() {
+    let with = |name: &str, control: &str, module: bool| {
+        let lines = format!("{OTHERS}session {control} {MODULE}\n");
+        found_with(name, &[("sshd", &lines)], module)
+    };
+    let problem = |name: &str, control: &str, words: &str| {
+        assert_found(&with(name, control, true), Level::Problem, words);
+    };
+    problem("optional", "optional", "goes on");
+    problem("sufficient", "sufficient", "goes on");
+    problem("lenient", "[success=ok default=ignore]", "goes on");
+    problem("refusing", "[success=ok default=bad]", "refuses root");
+    assert_found(&with("required", "required", true), Level::Note, "should the package go");
+    assert_found(&with("locked", "required", false), Level::Problem, "not even root");
+    let gone = found_with("gone", &[("sshd", &format!("{OTHERS}{LINE}\n"))], false);
+    assert_found(&gone, Level::Ok, "has the line");
+}
+
+#[test]
+fn what_comes_after_the_line_is_told_as_bad_as_it_is() {
+    let after = |name: &str, line: &str| found(name, &format!("{OTHERS}{LINE}\n{line}\n"));
+    let namespace = after("namespace", "session required pam_namespace.so");
+    assert_found(&namespace, Level::Problem, "pam_namespace.so comes after");
+    let open = after("selinux", "session required pam_selinux.so open");
+    assert_found(&open, Level::Problem, "pam_selinux.so comes after");
+    let close = after("close", "session required pam_selinux.so close");
+    assert_found(&close, Level::Note, "not the last session line");
+    assert_found(
+        &after("motd", "session optional pam_motd.so"),
+        Level::Note,
+        "pam_motd.so follows",
+    );
+    assert_found(&after("auth", "auth required pam_unix.so"), Level::Ok, "has the line");
+}
+
+#[test]
+fn ways_past_the_line_are_told() {
+    let before = |name: &str, line: &str| found(name, &format!("{line}\n{OTHERS}{LINE}\n"));
+    let jump = "session [success=2 default=ignore] pam_succeed_if.so uid < 2000";
+    assert_found(&before("jump", jump), Level::Problem, "can lead past");
+    let short = "session [success=1 default=ignore] pam_succeed_if.so uid < 2000";
+    assert_found(&before("short", short), Level::Ok, "has the line");
+    let done = "session sufficient pam_succeed_if.so uid < 2000";
+    assert_found(&before("done", done), Level::Problem, "can lead past");
+    let lines = format!("session substack sub\n{OTHERS}{LINE}\n");
+    let files = [("sshd", lines.as_str()), ("sub", "session sufficient pam_permit.so\n")];
+    assert_found(&found_with("substack", &files, true), Level::Ok, "has the line");
+}
+
+#[test]
+fn a_word_that_the_module_does_not_know_is_told() {
+    for (number, word) in
+        ["confg=/x", "config=x", "timeout=1", "timeout=0s", "Debug"].iter().enumerate()
+    {
+        let name = format!("word-{number}");
+        let found = found(&name, &format!("{OTHERS}{LINE} {word}\n"));
+        assert_found(&found, Level::Problem, word);
+    }
+}
+
+#[test]
+fn alone_the_line_would_refuse_root() {
+    assert_found(&found("alone", &format!("{LINE}\n")), Level::Problem, "root would be refused");
+}
+
+#[test]
+fn services_outside_of_the_configuration_are_told() {
+    let with = format!("{OTHERS}{LINE}\n");
+    let files = [("sshd", with.as_str()), ("cron", OTHERS), ("vsftpd", &with), ("passwd", OTHERS)];
+    let found = found_with("others", &files, true);
+    assert_found(&found, Level::Note, "for vsftpd too");
+    assert_found(&found, Level::Note, "through cron");
+    assert!(!found.iter().any(|(_, what)| what.contains("passwd")), "{found:?}");
+}
