@@ -34,7 +34,11 @@ pub fn limit_hits(tree: &Tree, uid: u32) -> Counters {
             let events = path.join("memory.events");
             (field(&events, "max"), field(&events, "high"))
         }
-        Some((Version::Legacy, path)) => (read_number(&path.join("memory.failcnt")), None),
+        Some((Version::Legacy, path)) => {
+            // With no swap allowed the limit on both together is the one that is met.
+            let together = read_number(&path.join("memory.memsw.failcnt")).unwrap_or(0);
+            (read_number(&path.join("memory.failcnt")).map(|alone| alone + together), None)
+        }
         None => (None, None),
     };
     put(&mut counters, "memory_max_hits", max);
