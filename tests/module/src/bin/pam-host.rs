@@ -128,14 +128,16 @@ fn map_ids(uids: &str, gids: &str) {
     std::fs::write("/proc/self/gid_map", gids).unwrap();
 }
 
+type Messages = Vec<String>;
+
 struct Host {
     directory: PathBuf,
     options: Vec<Vec<u8>>,
     user: CString,
     flags: c_int,
     pam: *mut c_void,
-    /// Messages from the module, in its order.
-    messages: Box<Vec<String>>,
+    /// Messages from the module, in its order. libpam holds a pointer to it.
+    messages: Box<Messages>,
     before: BTreeSet<String>,
     report: String,
 }
@@ -212,6 +214,13 @@ impl Host {
                     self.before = state();
                     set
                 }
+                "break-spawn" => {
+                    // Rust's standard library panics when it cannot read, from the child that
+                    // it has forked, the eight bytes that say why an exec failed.
+                    refuse(libc::SYS_recvfrom, Some(8), libc::EIO);
+                    self.before = state();
+                    0
+                }
                 "close-in-child" => in_child(|| pam_close_session(self.pam, self.flags)),
                 "end-in-child" => in_child(|| pam_end(self.pam, 0)),
                 _ => panic!("unknown step {step}"),
@@ -264,7 +273,7 @@ extern "C" fn converse(
         assert_eq!(count, 1);
         let message = &**messages;
         let text = CStr::from_ptr(message.text).to_string_lossy();
-        (*data.cast::<Vec<String>>()).push(format!("{} {text}", message.style));
+        (*data.cast::<Messages>()).push(format!("{} {text}", message.style));
         *responses = libc::calloc(1, size_of::<Response>()).cast();
     }
     0
@@ -314,10 +323,10 @@ fn become_hostile(option: &str, flags: &mut c_int) {
             }
         }
         ("fd", number) => {
+            let number: c_int = number.parse().unwrap();
             // SAFETY: fds that this process owns; the new one is leaked on purpose.
-            assert!(
-                unsafe { libc::dup2(libc::open(c"/".as_ptr(), 0), number.parse().unwrap()) } > 0
-            );
+            let made = unsafe { libc::dup2(libc::open(c"/".as_ptr(), 0), number) };
+            assert_eq!(made, number);
         }
         ("thread", _) => {
             std::thread::spawn(|| std::thread::sleep(std::time::Duration::from_secs(3600)));
@@ -338,7 +347,8 @@ fn become_hostile(option: &str, flags: &mut c_int) {
             let (uid, root) = (Uid::from_raw(uid.parse().unwrap()), Uid::from_raw(0));
             nix::unistd::setresuid(uid, root, root).unwrap();
         }
-        ("no-close-range", _) => refuse_close_range(),
+        // As a kernel before Linux 5.9.
+        ("no-close-range", _) => refuse(libc::SYS_close_range, None, libc::ENOSYS),
         _ => {}
     }
 }
@@ -353,17 +363,21 @@ fn disposition(signal: c_int, handler: usize, flags: c_int) {
     }
 }
 
-/// As a kernel before Linux 5.9, which does not know the call.
-fn refuse_close_range() {
+/// Lets a system call fail with `errno`; where `third` is given, only with that third argument.
+fn refuse(call: libc::c_long, third: Option<u32>, errno: c_int) {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let instruction = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    // Offsets in `struct seccomp_data`: the call's number, and the low half of its third argument.
+    let (number, argument) = (0, if cfg!(target_endian = "little") { 32 } else { 36 });
+    let either = u8::from(third.is_none());
     let mut program = [
-        // The number of the call is the first word of `struct seccomp_data`.
-        instruction(LOAD, 0, 0, 0),
-        instruction(JUMP_IF_EQUAL, 0, 1, libc::SYS_close_range as u32),
-        instruction(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        instruction(LOAD, 0, 0, number),
+        instruction(JUMP_IF_EQUAL, 0, 3, call as u32),
+        instruction(LOAD, 0, 0, argument),
+        instruction(JUMP_IF_EQUAL, 0, 1 - either, third.unwrap_or_default()),
+        instruction(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
         instruction(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
