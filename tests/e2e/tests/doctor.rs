@@ -1,0 +1,247 @@
+//! `cgsandbox doctor` finds what is wrong with a host, and touches nothing.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use cgsandbox_rig::{Host, Output};
+use serde_json::Value;
+
+const POLICY: &str = "[profile.default]\ntasks_max = 50\n";
+const HELPER: &str = "/usr/libexec/cgsandbox/cgsandbox-helper";
+
+fn host() -> Host {
+    Host::build().user("alice").user("bob").policy(POLICY).start()
+}
+
+fn doctor(host: &Host, arguments: &[&str]) -> Output {
+    host.as_root([&["cgsandbox", "doctor"], arguments].concat()).run()
+}
+
+/// The findings of this level, each with its remedy.
+#[track_caller]
+fn findings(host: &Host, level: &str) -> Vec<String> {
+    let said = doctor(host, &["--json"]);
+    let report: Value =
+        serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    let problems =
+        report["findings"].as_array().unwrap().iter().any(|one| one["level"] == "problem");
+    assert_eq!((&report["ok"], said.status), (&(!problems).into(), i32::from(problems)));
+    let found = report["findings"].as_array().unwrap().iter().filter(|one| one["level"] == level);
+    found.map(|one| format!("{} -> {}", one["what"], one["remedy"])).collect()
+}
+
+/// After `script`, there is a problem that has all of `words` and says what mends it.
+#[track_caller]
+fn assert_problem(script: &str, words: &[&str]) {
+    let host = host();
+    host.sh(script);
+    let problems = findings(&host, "problem");
+    let found = problems.iter().find(|one| words.iter().all(|word| one.contains(word)));
+    assert!(found.is_some_and(|one| !one.ends_with("null")), "{words:?} in {problems:#?}");
+}
+
+#[track_caller]
+fn assert_note(host: &Host, words: &[&str]) {
+    let notes = findings(host, "note");
+    assert!(
+        notes.iter().any(|one| words.iter().all(|word| one.contains(word))),
+        "{words:?} in {notes:#?}"
+    );
+}
+
+#[test]
+fn a_good_host_is_told_so_in_eighty_columns() {
+    let host = host();
+    for _ in 0..2 {
+        let said = doctor(&host, &[]);
+        let text = said.ok();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.contains("no problems"), "{text}");
+        assert!(text.contains("root through sshd: no sandbox"), "{text}");
+        assert!(text.contains("alice through sshd: a sandbox, enforced in full"), "{text}");
+        assert!(!text.contains('\x1b'), "colours are for terminals");
+        // The second time there is state to look at.
+        host.ssh("alice").cmd("true").run().ok();
+    }
+}
+
+#[test]
+fn it_changes_nothing() {
+    let host = host();
+    let session = host.spawn_session("alice");
+    let look = "find /run /etc /usr/libexec -xdev -printf '%p %i %m %s %T@\\n' | sort";
+    let (before, mounts) = (host.sh(look), host.mount_table());
+    doctor(&host, &["bob"]);
+    assert_eq!((host.sh(look), host.mount_table()), (before, mounts));
+    session.logout();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn the_named_users_login_is_tried() {
+    let host = host();
+    assert!(doctor(&host, &["bob"]).ok().contains("bob through sshd: a sandbox"));
+    let said = doctor(&host, &["no-such-user"]);
+    assert_eq!(said.status, 1, "{said:?}");
+    assert!(said.stdout.contains("no-such-user"), "{}", said.stdout);
+}
+
+#[test]
+fn it_is_for_root_outside_of_a_sandbox() {
+    let host = host();
+    let said = host.ssh("alice").cmd("cgsandbox doctor").run();
+    assert_eq!(said.status, 2, "{said:?}");
+    assert!(said.stderr.contains("only root may"), "{said:?}");
+}
+
+#[test]
+fn a_line_that_is_there_twice() {
+    assert_problem("sed -i /cgsandbox/p /etc/pam.d/sshd", &["twice", "pam.d/sshd"]);
+}
+
+#[test]
+fn a_line_before_pam_namespace() {
+    let line = "session required pam_namespace.so";
+    assert_problem(&format!("echo {line} >>/etc/pam.d/sshd"), &["pam_namespace.so comes after"]);
+}
+
+#[test]
+fn a_line_that_lets_a_login_without_its_sandbox_in() {
+    let script = "sed -i 's/^session .*bad] pam_cgs/session optional pam_cgs/' /etc/pam.d/sshd";
+    assert_problem(script, &["optional", "goes on"]);
+}
+
+#[test]
+fn a_missing_module() {
+    let remove =
+        "rm /usr/lib*/security/pam_cgsandbox.so /usr/lib/*/security/pam_cgsandbox.so || true";
+    assert_problem(remove, &["pam_cgsandbox.so is in no directory"]);
+    let required = "sed -i 's/^session .*bad] pam_cgs/session required pam_cgs/' /etc/pam.d/sshd";
+    assert_problem(&format!("{remove}; {required}"), &["not even root"]);
+}
+
+#[test]
+fn a_module_that_others_may_write() {
+    let script = "chmod g+w /usr/lib*/security/pam_cgsandbox.so /usr/lib/*/security/pam_cgsandbox.so || true";
+    assert_problem(script, &["pam_cgsandbox.so can be written by others"]);
+}
+
+#[test]
+fn a_helper_that_is_not_as_it_is_to_be() {
+    assert_problem(&format!("rm {HELPER}"), &[HELPER, "No such file"]);
+    assert_problem(&format!("chmod 4755 {HELPER}"), &[HELPER, "setuid"]);
+    assert_problem(&format!("chmod 644 {HELPER}"), &[HELPER, "executed"]);
+    assert_problem(&format!("chown 1234 {HELPER}"), &[HELPER, "uid 1234"]);
+    assert_problem(&format!("echo garbage >{HELPER}"), &[HELPER, "does not start"]);
+    assert_problem("chmod 777 /usr/libexec/cgsandbox", &["/usr/libexec/cgsandbox can be written"]);
+}
+
+#[test]
+fn a_state_directory_that_others_may_enter() {
+    assert_problem("mkdir -m 755 /run/cgsandbox", &["/run/cgsandbox", "0700"]);
+}
+
+#[test]
+fn a_service_of_the_configuration_without_the_line() {
+    let host = Host::build().user("alice");
+    let policy = format!("services = [\"sshd\", \"login\", \"ftp\"]\n{POLICY}");
+    let host = host.policy(&policy).start();
+    let problems = findings(&host, "problem").join("\n");
+    assert!(problems.contains("pam.d/login has no session line"), "{problems}");
+    assert!(problems.contains("there is no /etc/pam.d/ftp"), "{problems}");
+}
+
+#[test]
+fn sshd_with_pam_switched_off_in_an_included_file() {
+    let script = "mkdir -p /etc/ssh/sshd_config.d; echo UsePAM no >/etc/ssh/sshd_config.d/1.conf
+        sed -i '1i Include /etc/ssh/sshd_config.d/*.conf' /etc/ssh/sshd_config";
+    assert_problem(script, &["UsePAM is no", "sshd -T"]);
+    // Without a directory that it needs, sshd does not say; the files do.
+    assert_problem(&format!("{script}; rmdir /run/sshd"), &["UsePAM is no", "sshd_config"]);
+}
+
+#[test]
+fn a_host_whose_cgroups_systemd_writes() {
+    assert_problem("mkdir -p /run/systemd/system", &["systemd manages", "on_error"]);
+}
+
+#[test]
+fn nobody_listening_to_the_log() {
+    assert_problem("rm /dev/log", &["/dev/log"]);
+}
+
+#[test]
+fn a_login_that_is_not_what_it_is_to_be() {
+    let script = "sed -i '/tasks_max/a allowed_cpus = \"0\"\\nio_write_iops_max = [\"/nonexistent 50\"]' \
+                  /etc/cgsandbox/cgsandbox.toml";
+    assert_problem(script, &["alice through sshd", "io_write_iops_max", "cgsandbox explain alice"]);
+}
+
+#[test]
+fn what_a_killed_monitor_left_is_told_until_it_is_collected() {
+    let host = host();
+    host.spawn_session("alice").kill_monitor();
+    let uid = host.uid("alice").to_string();
+    assert_note(&host, &[&uid, "its leader is gone", "cgsandbox gc"]);
+    host.as_root(["cgsandbox", "gc"]).run().ok();
+    assert!(doctor(&host, &[]).ok().contains("nothing left over"));
+}
+
+#[test]
+fn a_cgroup_that_nobody_knows_of_is_told() {
+    let host = host();
+    let _bob = host.spawn_session("bob");
+    let cgroup = host.users_cgroup("bob", "pids").with_file_name("user-99");
+    for hierarchy in &host.hierarchies().0 {
+        let root = hierarchy.mount.join(host.cgroup_root().trim_start_matches('/'));
+        host.sh(&format!("mkdir -p {}/user-99", root.display()));
+    }
+    assert_note(&host, &["uid 99", "a cgroup without a session"]);
+    assert!(host.exists(&cgroup), "it only looks");
+    host.as_root(["cgsandbox", "gc"]).run().ok();
+}
+
+#[test]
+fn a_session_that_is_open_is_no_leftover() {
+    let host = host();
+    let mut session = host.spawn_session("alice");
+    session.sh("sleep 1000 >/dev/null 2>&1 & echo");
+    assert!(doctor(&host, &[]).ok().contains("1 session, and nothing left over"));
+    session.logout();
+    assert!(doctor(&host, &[]).ok().contains("nothing left over"), "what stays is kept on purpose");
+    host.sh("pkill -x sleep");
+}
+
+#[test]
+fn lost_log_lines_are_told() {
+    let host = host();
+    host.ssh("alice").cmd("true").run().ok();
+    host.sh("printf ... >/run/cgsandbox/lost");
+    assert_note(&host, &["3 lines were lost"]);
+    assert_eq!(host.read("/run/cgsandbox/lost").unwrap(), "...", "it only looks");
+}
+
+#[test]
+fn a_process_of_a_sandboxed_user_outside_is_told() {
+    let host = host();
+    let _session = host.spawn_session("alice");
+    let uid = host.uid("alice");
+    let outside = host
+        .as_root(["setpriv", &format!("--reuid={uid}"), "--clear-groups", "sleep", "1000"])
+        .start();
+    cgsandbox_rig::eventually("it is told", 5.0, || {
+        findings(&host, "note")
+            .iter()
+            .any(|note| note.contains("alice") && note.contains("(sleep)"))
+    });
+    outside.kill();
+    assert!(!findings(&host, "note").iter().any(|note| note.contains("(sleep)")));
+}
+
+#[test]
+fn what_the_module_goes_by_without_its_helper_is_told() {
+    let host = host();
+    host.set_policy(&format!("on_error = \"allow\"\n{POLICY}"));
+    assert_note(&host, &["the module would deny", "\"allow\\\"", "cgsandbox gc"]);
+    host.as_root(["cgsandbox", "gc"]).run().ok();
+    let notes = findings(&host, "note");
+    assert!(!notes.iter().any(|note| note.contains("would deny")), "{notes:?}");
+}
