@@ -18,6 +18,7 @@ impl Arguments {
         let (config, helper) = (String::new(), cgsandbox_protocol::HELPER.to_owned());
         let mut parsed =
             Arguments { config, helper, timeout: Duration::from_secs(1), debug: false };
+        let wrong = "not config=/PATH, helper=/PATH, timeout=1ms to 60s, or debug";
         for word in words {
             let word = word.to_string_lossy();
             match word.split_once('=').unwrap_or((&word, "")) {
@@ -25,14 +26,12 @@ impl Arguments {
                 ("helper", path) if path.starts_with('/') => parsed.helper = path.to_owned(),
                 ("timeout", time) if let Some(time) = duration(time) => parsed.timeout = time,
                 ("debug", "") => parsed.debug = true,
-                _ => return Err(Failure::of("parse", word, WANTED)),
+                _ => return Err(Failure::of("parse", word, wrong)),
             }
         }
         Ok(parsed)
     }
 }
-
-const WANTED: &str = "not config=/PATH, helper=/PATH, timeout=1ms to 60s, or debug";
 
 fn duration(text: &str) -> Option<Duration> {
     let text = text.strip_suffix('s')?;

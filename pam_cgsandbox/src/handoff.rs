@@ -8,26 +8,21 @@ use rustix::net::{self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags};
 use std::time::{Duration, Instant};
 use std::{io::IoSliceMut, mem::MaybeUninit, os::fd::OwnedFd};
 
-/// What came of an open: `Inside`, with the way back; `Refused`, which the helper has logged.
-pub enum Opened {
-    Inside(Host),
-    Unconfined,
-    Refused { login: Login, message: String },
-}
+/// The way back from the sandbox; or what becomes of a login without, and what its user is told.
+pub type Opened = std::result::Result<Host, (Login, String)>;
 
-/// Has the helper build the sandbox, and enters it. On error this process is where it was, or
-/// stranded.
+/// Has the helper build the sandbox, and enters it. On failure this process is not inside, unless
+/// it is stranded.
 pub fn open(mut helper: Helper, request: &Request, by: Instant) -> Result<Opened> {
     let (reply, fds) = ask(&helper, request, by)?;
+    if !matches!(reply, Reply::Enter { .. }) {
+        // How the helper exits adds nothing to any other reply.
+        let _ = finish(&mut helper, by);
+    }
     let (namespaces, mut host) = match reply {
-        Reply::Enter { namespaces, ways_back } => (namespaces, Host::of(ways_back)),
-        // How the helper exits adds nothing to these two.
-        Reply::Unconfined => {
-            return finish(&mut helper, by).or(Ok(())).map(|()| Opened::Unconfined);
-        }
-        Reply::Refused { login, message } => {
-            return finish(&mut helper, by).or(Ok(())).map(|()| Opened::Refused { login, message });
-        }
+        Reply::Enter { namespaces, ways_back } => (namespaces, Host { view: None, ways_back }),
+        Reply::Unconfined => return Ok(Err((Login::Allow, String::new()))),
+        Reply::Refused { login, message } => return Ok(Err((login, message))),
         Reply::Closed => return Err(failed("its reply does not fit the request")),
     };
     let entered = match (namespaces.as_slice(), fds.as_slice()) {
@@ -40,7 +35,7 @@ pub fn open(mut helper: Helper, request: &Request, by: Instant) -> Result<Opened
     // The helper has the last word: it sees this process inside, or it fails.
     let seen = finish(&mut helper, by);
     match entered.and(seen) {
-        Ok(()) => Ok(Opened::Inside(host)),
+        Ok(()) => Ok(Ok(host)),
         Err(failure) => host.back().and(Err(failure)),
     }
 }

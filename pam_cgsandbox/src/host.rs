@@ -11,21 +11,17 @@ use std::{fs::OpenOptions, io::Write};
 /// Where this process was before it entered.
 pub struct Host {
     /// Mount namespace, root and working directory: the return depends on no path.
-    view: Option<[OwnedFd; 3]>,
-    /// The `cgroup.procs` of its cgroups.
-    cgroups: Vec<String>,
+    pub view: Option<[OwnedFd; 3]>,
+    /// As in [`cgsandbox_protocol::Reply::Enter`].
+    pub ways_back: Vec<String>,
 }
 
 impl Host {
-    pub fn of(cgroups: Vec<String>) -> Self {
-        Host { view: None, cgroups }
-    }
-
     /// Enters the user's view. On error this process is where it was.
     pub fn leave_for(&mut self, namespace: &OwnedFd) -> Result<()> {
         let keep = |path: &str, kind| {
             open(path, kind | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|error| Failure::of("open", path, error))
+                .map_err(|e| Failure::of("open", path, e))
         };
         let mount = keep("/proc/thread-self/ns/mnt", OFlags::RDONLY)?;
         let view = [mount, keep("/", OFlags::PATH)?, keep(".", OFlags::PATH)?];
@@ -45,7 +41,7 @@ impl Host {
             let stranded = |e| Failure { stranded: true, ..Failure::of("setns", "host's view", e) };
             back.and_then(|()| fchdir(cwd)).map_err(stranded)?;
         }
-        for procs in &self.cgroups {
+        for procs in &self.ways_back {
             // Spares the helper limits that may be used up. Where it fails, the helper does it.
             let file = OpenOptions::new().write(true).open(procs);
             let _ = file.and_then(|mut file| file.write_all(b"0"));

@@ -1,6 +1,5 @@
 //! `pam_cgsandbox.so` puts a login session into its user's sandbox. It decides and builds nothing:
-//! `cgsandbox-helper` does, in a process of its own. The module starts it, waits no longer than
-//! `timeout=` says, and enters what it is handed.
+//! it starts `cgsandbox-helper`, waits as long as `timeout=` says, and enters what it is handed.
 #![expect(missing_docs, reason = "pam_hooks! has none for what it exports")]
 
 mod args;
@@ -11,6 +10,7 @@ mod login;
 mod session;
 mod spawn;
 
+use cgsandbox_protocol::Login;
 use pam::constants::{PamFlag, PamResultCode};
 use pam::module::{PamHandle, PamHooks};
 use session::Outcome;
@@ -38,8 +38,8 @@ fn answer(hook: impl FnOnce() -> Outcome) -> PamResultCode {
         log::write(log::ERR, "session_denied", &[("panic", &panic.to_string())]);
     }));
     match catch_unwind(AssertUnwindSafe(hook)) {
-        Ok(Outcome::Done) => PamResultCode::PAM_SUCCESS,
-        Ok(Outcome::NotOurs) => PamResultCode::PAM_IGNORE,
-        Ok(Outcome::Failed) | Err(_) => PamResultCode::PAM_SESSION_ERR,
+        Ok(Ok(())) => PamResultCode::PAM_SUCCESS,
+        Ok(Err(Login::Allow)) => PamResultCode::PAM_IGNORE,
+        Ok(Err(Login::Deny)) | Err(_) => PamResultCode::PAM_SESSION_ERR,
     }
 }

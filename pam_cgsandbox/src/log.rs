@@ -23,8 +23,7 @@ pub struct Failure {
 
 impl Failure {
     pub fn of(operation: &'static str, object: impl Display, cause: impl Display) -> Self {
-        let (object, cause) = (object.to_string(), cause.to_string());
-        Failure { operation, object, cause, stranded: false }
+        Failure { operation, object: object.to_string(), cause: cause.to_string(), stranded: false }
     }
 
     /// Logs it. `enforced` is what is left of the sandbox, where the login goes on.
@@ -53,7 +52,12 @@ pub fn failed(cause: impl Display) -> Failure {
 pub fn write(priority: u8, event: &str, fields: &[(&str, &str)]) {
     let mut line = format!("<{priority}>cgsandbox[{}]: event={event}", std::process::id());
     for (key, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-        line.push_str(&format!(" {key}={}", escaped(value)));
+        // It must neither end the line nor pass for another field.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._:/@%+,-".contains(c);
+        line += &match value.chars().all(plain) {
+            true => format!(" {key}={value}"),
+            false => format!(" {key}={:?}", value.chars().take(512).collect::<String>()),
+        };
     }
     let sent = UnixDatagram::unbound().and_then(|socket| {
         socket.set_nonblocking(true)?;
@@ -65,12 +69,4 @@ pub fn write(priority: u8, event: &str, fields: &[(&str, &str)]) {
         let lost = OpenOptions::new().append(true).custom_flags(flags).open(path);
         let _ = lost.and_then(|mut file| file.write_all(b"."));
     }
-}
-
-/// `value` such that it can neither end the line nor pass for another field.
-fn escaped(value: &str) -> String {
-    if value.chars().all(|c| c.is_ascii_alphanumeric() || "._:/@%+,-".contains(c)) {
-        return value.to_owned();
-    }
-    format!("{:?}", value.chars().take(512).collect::<String>())
 }

@@ -10,16 +10,11 @@ use pam::{conv::Conv, module::PamHandle};
 use rustix::time::{ClockId, clock_gettime};
 use std::{ffi::CStr, fs, os::unix::fs::MetadataExt, time::Instant};
 
-/// What a hook has come to. `Done`: this process is in its sandbox, or out of it again.
-pub enum Outcome {
-    Done,
-    NotOurs,
-    Failed,
-}
+/// This process is in its sandbox, or out of it again; else what becomes of the login.
+pub type Outcome = std::result::Result<(), Login>;
 
 /// What PAM keeps between open and close. Dropping it closes fds and does nothing else.
 pub struct Session {
-    /// The name of its open.
     ticket: u64,
     host: Host,
     /// The process that is inside.
@@ -30,17 +25,16 @@ pub struct Session {
 pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
     let opened = match login::user(pam) {
         // Before anything else is read: whatever is broken, root gets in to mend it.
-        Some((0, _)) => return Outcome::NotOurs,
+        Some((0, _)) => return Err(Login::Allow),
         Some((_, user)) => Arguments::parse(words).and_then(|given| enter(pam, user, &given)),
         None => Err(Failure::of("resolve", "user", "unknown to NSS, or not UTF-8")),
     };
     let (verdict, message) = match opened {
-        Ok((Opened::Inside(host), ticket)) => {
+        Ok((Ok(host), ticket)) => {
             let session = Session { ticket, host, leader: std::process::id() };
-            return if login::keep(pam, Some(session)) { Outcome::Done } else { Outcome::Failed };
+            return if login::keep(pam, Some(session)) { Ok(()) } else { Err(Login::Deny) };
         }
-        Ok((Opened::Unconfined, _)) => return Outcome::NotOurs,
-        Ok((Opened::Refused { login, message }, _)) => (login, message),
+        Ok((Err(outside), _)) => outside,
         Err(failure) => judge(pam, &failure),
     };
     let user = pam.get_item::<Conv>().ok().flatten();
@@ -48,10 +42,7 @@ pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
         // One who cannot be told is refused all the same.
         let _ = user.send(PAM_ERROR_MSG, &message);
     }
-    match verdict {
-        Login::Allow => Outcome::NotOurs,
-        Login::Deny => Outcome::Failed,
-    }
+    Err(verdict)
 }
 
 fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Opened, u64)> {
@@ -88,26 +79,26 @@ fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Opened
 /// Whether the login goes on without a sandbox, by what the helper last left for when it cannot be
 /// asked; and what its user is told. The log is told why.
 fn judge(pam: &PamHandle, failure: &Failure) -> (Login, String) {
-    let allowed = || {
-        fs::symlink_metadata(ON_ERROR).is_ok_and(|link| link.uid() == 0)
-            && fs::read_link(ON_ERROR).is_ok_and(|to| to.as_os_str() == Login::Allow.name())
-    };
-    if failure.stranded || !allowed() {
-        failure.log("session_denied", pam, "");
-        return (Login::Deny, "Login refused: your sandbox could not be set up.".to_owned());
+    if !failure.stranded
+        && fs::symlink_metadata(ON_ERROR).is_ok_and(|link| link.uid() == 0)
+        && fs::read_link(ON_ERROR).is_ok_and(|to| to.as_os_str() == Login::Allow.name())
+    {
+        failure.log("degraded", pam, "none");
+        return (Login::Allow, "This session runs without its sandbox.".to_owned());
     }
-    failure.log("degraded", pam, "none");
-    (Login::Allow, "This session runs without its sandbox.".to_owned())
+    failure.log("session_denied", pam, "");
+    (Login::Deny, "Login refused: your sandbox could not be set up.".to_owned())
 }
 
 /// Takes this process out of the sandbox. Into the host's view first: what is run and read must
 /// not come from the user's.
 pub fn close(pam: &mut PamHandle, words: &[&CStr]) -> Outcome {
-    let Some(Session { ticket, host, .. }) = login::kept(pam) else { return Outcome::NotOurs };
+    let Some(Session { ticket, host, .. }) = login::kept(pam) else { return Err(Login::Allow) };
     let given = host.back().and_then(|()| Arguments::parse(words));
     let closed = given.and_then(|given| handoff::close(&given.helper, *ticket, given.timeout));
     login::keep(pam, None);
-    let Err(failure) = closed else { return Outcome::Done };
-    failure.log("session_close", pam, "");
-    Outcome::Failed
+    closed.map_err(|failure| {
+        failure.log("session_close", pam, "");
+        Login::Deny
+    })
 }

@@ -1,7 +1,6 @@
 //! Starts the helper with nothing of the host's in it, and leaves nothing of it in the host.
 
 use crate::log::{Failure, Result, failed};
-use libc::{CLOSE_RANGE_CLOEXEC, FD_CLOEXEC, SYS_close_range};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::unix::{net::UnixDatagram, process::CommandExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -30,8 +29,7 @@ impl Helper {
             // A set-uid host such as su(1) has its caller's real ids.
             command.uid(0).gid(0);
         }
-        // SAFETY: `shed_host` only makes system calls. Its presence makes std fork, not vfork:
-        // nothing that the child changes shows in the host.
+        // SAFETY: `shed_host` makes system calls only. For its sake std forks, and not vforks.
         unsafe { command.pre_exec(shed_host) };
         let _sigchld = HostSigchld(sigaction(libc::SIGCHLD, [0; 4]));
         let child = command.spawn().map_err(|error| Failure::of("start", path, error))?;
@@ -59,8 +57,7 @@ impl Drop for Helper {
     }
 }
 
-/// What the host does with SIGCHLD; dropped, it does so again. In between, at the default, neither
-/// its handler nor, where it ignores SIGCHLD, the kernel reaps the helper.
+/// The host's SIGCHLD, back when dropped; in between, at the default, nobody else reaps the helper.
 struct HostSigchld([u64; 4]);
 
 impl Drop for HostSigchld {
@@ -84,10 +81,10 @@ fn shed_host() -> io::Result<()> {
     // SAFETY: numbers, C strings and live plain data.
     unsafe {
         libc::pthread_sigmask(libc::SIG_SETMASK, &zeroed(), null_mut());
-        if libc::syscall(SYS_close_range, 3, i32::MAX, CLOSE_RANGE_CLOEXEC) != 0 {
+        if libc::syscall(libc::SYS_close_range, 3, i32::MAX, libc::CLOSE_RANGE_CLOEXEC) != 0 {
             // Linux before 5.11. The bound is that of pam_modutil_sanitize_helper_fds(3).
             for fd in 3..=65535 {
-                libc::fcntl(fd, libc::F_SETFD, FD_CLOEXEC);
+                libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
             }
         }
         // Where pam_selinux came first, exec would go into the user's context; to write nothing
