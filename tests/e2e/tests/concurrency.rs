@@ -5,8 +5,14 @@ use cgsandbox_rig::{Host, Running, patience};
 
 const AT_ONCE: usize = 100;
 
+/// They wait for each other: on a small or busy machine longer than one login may take.
+fn unhurried() -> String {
+    format!("timeout={}s", patience(20.0).as_secs())
+}
+
 fn host() -> Host {
-    Host::build().user("alice").user("bob").policy("[profile.default]\ntasks_max = 2000\n").start()
+    let host = Host::build().user("alice").user("bob").module_arguments(&unhurried());
+    host.policy("[profile.default]\ntasks_max = 2000\n").start()
 }
 
 fn open_and_close(host: &Host, user: &str) -> Running {

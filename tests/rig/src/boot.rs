@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use nix::mount::{MsFlags, mount};
 
 use crate::builder::Propagation;
-use crate::program::PATH;
+use crate::program::{PATH, spawn};
 use crate::{dev, etc};
 
 /// The programs under test, read while the machine's own directories are still in sight.
@@ -94,15 +94,15 @@ fn mount_tmpfs(path: &str, mode: &str) {
 pub fn start_init() -> Child {
     const INIT: &str = "mount -t proc proc /proc && echo ready && exec 3<&0 >/dev/null || exit 1
         cat <&3 & wait";
-    let mut init = Command::new("sh")
+    let mut command = Command::new("sh");
+    command
         .args(["-c", INIT])
         .env_clear()
         .env("PATH", PATH)
         .current_dir("/")
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("can't start the host's init");
+        .stdout(Stdio::piped());
+    let mut init = spawn(&mut command).expect("can't start the host's init");
     let mut answer = String::new();
     let stdout = init.stdout.take().expect("stdout is piped");
     BufReader::new(stdout).read_line(&mut answer).expect("can't read from the host's init");

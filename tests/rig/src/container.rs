@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::cgroup::{Hierarchies, Hierarchy};
-use crate::program::PATH;
+use crate::program::output_of;
 
 /// Where the processes of the host are, seen from its cgroup root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,11 +111,6 @@ fn give_cpuset(hierarchy: &Hierarchy, root: &std::path::Path) {
 }
 
 fn run(argv: &[&str]) {
-    let output = std::process::Command::new(argv[0])
-        .args(&argv[1..])
-        .env_clear()
-        .env("PATH", PATH)
-        .output()
-        .expect("can't run a program");
+    let output = output_of(argv);
     assert!(output.status.success(), "{argv:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

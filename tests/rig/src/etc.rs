@@ -5,6 +5,7 @@ use std::fs::{Permissions, create_dir_all, set_permissions, write};
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use crate::builder::Builder;
+use crate::program::{output_of, with_nothing_starting};
 
 /// The one line, as documented, but for the arguments.
 const LINE: &str = "session [success=ok ignore=ignore module_unknown=ignore default=bad]";
@@ -37,7 +38,8 @@ pub fn fill(builder: &Builder, users: &[User], port: u16) {
 pub fn write_file(path: &str, content: impl AsRef<[u8]>, mode: u32) {
     let parent = std::path::Path::new(path).parent().expect("an absolute path");
     create_dir_all(parent).unwrap_or_else(|error| panic!("can't make {parent:?}: {error}"));
-    write(path, content).unwrap_or_else(|error| panic!("can't write {path}: {error}"));
+    with_nothing_starting(|| write(path, content))
+        .unwrap_or_else(|error| panic!("can't write {path}: {error}"));
     set_permissions(path, Permissions::from_mode(mode)).expect("can't chmod");
 }
 
@@ -132,10 +134,20 @@ fn write_sshd_files(builder: &Builder, port: u16) {
     write_file("/etc/ssh/ssh_config", client, 0o644);
     for key in ["host_key", "client_key"] {
         let path = format!("/etc/ssh/{key}");
-        let made = std::process::Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", key, "-f", &path])
-            .output()
-            .expect("can't run ssh-keygen");
+        let made =
+            output_of(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", &path]);
         assert!(made.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&made.stderr));
+    }
+    stop_penalties();
+}
+
+/// Since 9.8, sshd turns an address away for a while after one of its processes was killed, as
+/// tests do. Older ones do not know the word.
+fn stop_penalties() {
+    let known = output_of(&["/usr/sbin/sshd", "-t", "-o", "PerSourcePenalties=no"]);
+    if known.status.success() {
+        let path = "/etc/ssh/sshd_config";
+        let configuration = std::fs::read_to_string(path).expect("it was just written");
+        write_file(path, format!("PerSourcePenalties no\n{configuration}"), 0o600);
     }
 }

@@ -1,6 +1,6 @@
 //! The host itself: how it boots, what can be asked of it, how it ends.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -74,12 +74,12 @@ impl Host {
             container: builder.container.as_ref().map(|_| cgroup),
             launcher,
         };
-        host.start_sshd(builder, port);
+        host.start_sshd(builder);
         host.mounts = host.mount_table();
         host
     }
 
-    fn start_sshd(&mut self, builder: &Builder, port: u16) {
+    fn start_sshd(&mut self, builder: &Builder) {
         let argv = [builder.sshd_prefix.as_slice(), &["/usr/sbin/sshd".into(), "-De".into()]];
         let mut program = Program::new(self, argv.concat());
         for (key, value) in &builder.sshd_environment {
@@ -88,7 +88,7 @@ impl Host {
         let mut sshd = program.start();
         eventually("sshd listens", 20.0, || {
             assert!(sshd.is_running(), "sshd does not start: {}", sshd.stderr());
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
+            sshd.stderr().contains("Server listening on")
         });
         self.sshd = Some(sshd);
     }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,33 @@ use crate::time::patience;
 
 /// What a program needs to find others; everything else is left out of its environment.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Held for reading while a process is being started, for writing while a file is open that
+/// may be executed: a process just forked still has every file open that its parent had, and
+/// the kernel executes nothing that is open for writing.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Starts a process. Everything in the rig is started here.
+pub fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let _guard = STARTING.read().expect("no panic under lock");
+    command.spawn()
+}
+
+/// Runs a program to its end where the calling thread is.
+pub fn output_of(argv: &[&str]) -> std::process::Output {
+    let mut command = Command::new(argv[0]);
+    command.args(&argv[1..]).env_clear().env("PATH", PATH).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child =
+        spawn(&mut command).unwrap_or_else(|error| panic!("can't run {}: {error}", argv[0]));
+    child.wait_with_output().expect("can't wait for a child")
+}
+
+/// Runs `write` while no process is being started.
+pub fn with_nothing_starting<T>(write: impl FnOnce() -> T) -> T {
+    let _guard = STARTING.write().expect("no panic under lock");
+    write()
+}
 
 /// A program about to run inside the host, as root, with a minimal environment.
 pub struct Program<'host> {
@@ -94,7 +121,8 @@ impl<'host> Program<'host> {
         let name = argv.join(" ");
         let argv = [host.launcher(), argv.as_slice()].concat();
         let child = host.inside(move || {
-            Command::new(&argv[0])
+            let mut command = Command::new(&argv[0]);
+            command
                 .args(&argv[1..])
                 .env_clear()
                 .env("PATH", PATH)
@@ -105,9 +133,8 @@ impl<'host> Program<'host> {
                 .current_dir("/root")
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap_or_else(|error| panic!("can't start {}: {error}", argv[0]))
+                .stderr(Stdio::piped());
+            spawn(&mut command).unwrap_or_else(|error| panic!("can't start {}: {error}", argv[0]))
         });
         Running::watch(name, child)
     }
