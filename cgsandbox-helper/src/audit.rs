@@ -3,21 +3,25 @@
 //! A line is `event=NAME key=value ...`. Values that hold anything but the plainest
 //! characters are quoted and escaped, so that no user name, host or terminal can end a
 //! line, begin another or add a key. The daemon behind `/dev/log` may be stuck or
-//! absent: that costs a login [`PATIENCE`] at most, and the next line that gets through
-//! says in `lost=` how many did not.
+//! absent: that costs a login [`PATIENCE`] at most, however many lines it has, and the next
+//! line that gets through says in `lost=` how many did not.
 
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 use crate::state::State;
 
-/// How long one line may wait for the daemon.
+/// How long a line may wait for the daemon; after one that did in vain, no other waits.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Whether a line of this process has waited in vain.
+static STUCK: AtomicBool = AtomicBool::new(false);
 
 /// The longest value in a line, in characters; what is over is cut and shown as cut.
 const MAX_VALUE: usize = 512;
@@ -72,6 +76,7 @@ impl Event {
         let level = self.level;
         let line = if lost > 0 { self.with("lost", lost) } else { self };
         if deliver(level, line.text(), Path::new("/dev/log")).is_err() {
+            STUCK.store(true, Ordering::Relaxed);
             state.count_lost_lines(lost + 1);
         }
     }
@@ -79,8 +84,11 @@ impl Event {
 
 fn deliver(level: Level, text: &str, socket: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let connection = UnixDatagram::unbound()?;
-    connection.set_write_timeout(Some(PATIENCE))?;
     connection.connect(socket)?;
+    match STUCK.load(Ordering::Relaxed) {
+        true => connection.set_nonblocking(true)?,
+        false => connection.set_write_timeout(Some(PATIENCE))?,
+    }
     let formatter = Formatter3164 {
         facility: Facility::LOG_AUTHPRIV,
         hostname: None,

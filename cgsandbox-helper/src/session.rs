@@ -175,9 +175,12 @@ impl Session {
         for unfinished in names_in(&directory).iter().filter(|name| name.contains('.')) {
             let _ = std::fs::remove_file(directory.join(unfinished));
         }
-        let _ = std::fs::remove_file(state.user(uid).join("hidepid"));
         let _ = std::fs::remove_dir(&directory);
         let user = state.user(uid);
+        // The note on the namespace, finished or not.
+        for note in names_in(&user).iter().filter(|name| name.starts_with("hidepid")) {
+            let _ = std::fs::remove_file(user.join(note));
+        }
         match std::fs::remove_dir(&user) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
