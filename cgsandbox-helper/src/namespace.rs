@@ -261,13 +261,16 @@ fn procfs_context(hidepid: HidePid) -> Result<OwnedFd> {
 /// Puts an own procfs over /proc, and over every other procfs that is mounted somewhere.
 fn hide_processes(hidepid: HidePid) -> Result<()> {
     let procfs = new_procfs(hidepid)?;
-    let mountinfo = kernel_file::mountinfo()?;
-    for other in other_procfs(&mountinfo) {
+    let others = other_procfs(&kernel_file::mountinfo()?);
+    // First of all, for before Linux 6.15 only a mount that is somewhere can be copied.
+    attach(&procfs, Path::new("/proc"))
+        .map_err(Error::os("mount the sandbox's procfs over", "/proc"))?;
+    for other in others {
         let about = |e: Errno| Error::os("mount the sandbox's procfs over", &other)(e);
         let copy = copy_mount(&procfs, Path::new("")).map_err(about)?;
         attach(&copy, Path::new(&other)).map_err(about)?;
     }
-    attach(&procfs, Path::new("/proc")).map_err(Error::os("mount the sandbox's procfs over", "/proc"))
+    Ok(())
 }
 
 /// Where `mountinfo` has a procfs other than at /proc and below it.
@@ -289,11 +292,15 @@ fn other_procfs(mountinfo: &str) -> Vec<String> {
 fn hide_cgroups(tree: &Tree, uid: u32) -> Result<()> {
     // The same empty directory serves all hierarchies.
     let cover = new_tmpfs()?;
-    for hierarchy in tree.hierarchies() {
+    for (at, hierarchy) in tree.hierarchies().iter().enumerate() {
         let (root, own) = (tree.root_in(hierarchy), tree.user_in(hierarchy, uid));
         let about = |e: Errno| Error::os("hide other users' cgroups at", root.display())(e);
         let view = copy_mount(CWD, &own).map_err(about)?;
-        attach(&copy_mount(&cover, Path::new("")).map_err(about)?, &root).map_err(about)?;
+        match at {
+            0 => attach(&cover, &root).map_err(about)?,
+            // Of the one that is attached: before Linux 6.15 others cannot be copied.
+            _ => attach(&copy_mount(&cover, Path::new("")).map_err(about)?, &root).map_err(about)?,
+        }
         match DirBuilder::new().mode(0o755).create(&own) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 return Err(Error::os("create", own.display())(error));
