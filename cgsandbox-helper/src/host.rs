@@ -100,7 +100,7 @@ impl Host {
 
     /// Goes on without cgroups, where the host turned out to have them for show.
     pub fn give_up_cgroups(&mut self, why: &Error) {
-        self.tree = Tree::new(&[], "");
+        self.tree = Tree::new(&[], self.tree.root());
         self.no_cgroups = Some(why.to_string());
     }
 

@@ -291,6 +291,8 @@ fn make_directory(path: &Path, mode: u32) -> Result<bool> {
 fn remove_directory(path: &Path) -> Result<bool> {
     match rustix::fs::rmdir(path) {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
+        // Asked of a read-only cgroupfs first, whether there is anything to remove or not.
+        Err(Errno::ROFS) if !path.exists() => Ok(true),
         Err(Errno::BUSY | Errno::NOTEMPTY) => Ok(false),
         Err(error) => Err(Error::os("remove cgroup", path.display())(error)),
     }

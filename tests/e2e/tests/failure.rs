@@ -218,8 +218,7 @@ fn a_helper_killed_at_any_step_of_open_leaves_nothing() {
         // At its last steps the sandbox stands already, and the module knows.
         assert!(left.is_empty(), "{at}: {left:#?}\n{output:?}");
     });
-    host.write(STAND_IN, "");
-    host.sh(&format!("cp {HELPER} {STAND_IN}"));
+    host.sh(&format!("install -m 755 {HELPER} {STAND_IN}"));
     host.ssh("alice").cmd("true").run().ok();
     host.assert_nothing_left();
 }
