@@ -45,7 +45,11 @@ pub fn limit_hits(tree: &Tree, uid: u32) -> Counters {
     put(&mut counters, "memory_high_hits", high);
     put(&mut counters, TASKS_MAX_HITS, tasks_max_hits(tree, &at));
     let cpu = place(tree, Controller::Cpu, &at);
-    put(&mut counters, "cpu_throttled", cpu.and_then(|(_, path)| field(&path.join("cpu.stat"), "nr_throttled")));
+    put(
+        &mut counters,
+        "cpu_throttled",
+        cpu.and_then(|(_, path)| field(&path.join("cpu.stat"), "nr_throttled")),
+    );
     counters
 }
 
@@ -61,7 +65,11 @@ pub fn of_user(tree: &Tree, uid: u32) -> Counters {
     });
     put(&mut counters, "memory_bytes", memory);
     let tasks = place(tree, Controller::Pids, &at);
-    put(&mut counters, "tasks", tasks.and_then(|(_, path)| read_number(&path.join("pids.current"))));
+    put(
+        &mut counters,
+        "tasks",
+        tasks.and_then(|(_, path)| read_number(&path.join("pids.current"))),
+    );
     counters
 }
 
@@ -93,7 +101,11 @@ fn usage(tree: &Tree, at: &At<'_>) -> Counters {
     });
     put(&mut counters, "memory_peak", memory);
     let pids = place(tree, Controller::Pids, at);
-    put(&mut counters, "pids_peak", pids.and_then(|(_, path)| read_number(&path.join("pids.peak"))));
+    put(
+        &mut counters,
+        "pids_peak",
+        pids.and_then(|(_, path)| read_number(&path.join("pids.peak"))),
+    );
     if let Some((read, written)) = io_bytes(tree, at) {
         put(&mut counters, "io_read_bytes", Some(read));
         put(&mut counters, "io_write_bytes", Some(written));
@@ -169,7 +181,9 @@ fn io_bytes(tree: &Tree, at: &At<'_>) -> Option<(u64, u64)> {
 
 /// The number behind `key` in a file of "key number" lines.
 fn field(path: &Path, key: &str) -> Option<u64> {
-    read_file(path)?.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+    read_file(path)?
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// The limits that are in force for a user, read from the user's cgroups.

@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_line_reaches_the_daemon_whole() {
-        let directory = std::env::temp_dir().join(format!("cgsandbox-audit-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("cgsandbox-audit-{}", std::process::id()));
         std::fs::create_dir(&directory).unwrap();
         let path = directory.join("log");
         let daemon = UnixDatagram::bind(&path).unwrap();
@@ -166,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_stuck_daemon_costs_no_more_than_the_patience() {
-        let directory = std::env::temp_dir().join(format!("cgsandbox-stuck-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("cgsandbox-stuck-{}", std::process::id()));
         std::fs::create_dir(&directory).unwrap();
         let path = directory.join("log");
         let _daemon = UnixDatagram::bind(&path).unwrap();

@@ -19,7 +19,8 @@ impl Channel {
     /// The one inherited as standard input, if the module is what spawned this process.
     pub fn inherited() -> Result<Self> {
         let cause = "this program is run by pam_cgsandbox.so and by nothing else";
-        let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(Error::os("take", OBJECT))?;
+        let socket =
+            std::io::stdin().as_fd().try_clone_to_owned().map_err(Error::os("take", OBJECT))?;
         match getsockopt(&socket, sockopt::SockType) {
             Ok(SockType::SeqPacket) => Ok(Channel(socket)),
             _ => Err(Error::new("find", OBJECT, cause)),
@@ -30,7 +31,8 @@ impl Channel {
     ///
     /// Both come from the kernel; a message could claim anything.
     pub fn leader(&self) -> Result<Leader> {
-        let peer = getsockopt(&self.0, sockopt::PeerCredentials).map_err(Error::os("ask the peer of", OBJECT))?;
+        let peer = getsockopt(&self.0, sockopt::PeerCredentials)
+            .map_err(Error::os("ask the peer of", OBJECT))?;
         let parent = nix::unistd::getppid().as_raw();
         if peer.pid() != parent || peer.uid() != 0 {
             let cause = format!(
@@ -55,9 +57,15 @@ impl Channel {
         let fds: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&fds)];
         let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
-        sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&datagram)], control, MsgFlags::MSG_NOSIGNAL, None)
-            .map(drop)
-            .map_err(Error::os("answer on", OBJECT))
+        sendmsg::<()>(
+            self.0.as_raw_fd(),
+            &[IoSlice::new(&datagram)],
+            control,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )
+        .map(drop)
+        .map_err(Error::os("answer on", OBJECT))
     }
 
     /// Waits until the module is inside or has given up; its end of file means the latter.

@@ -8,7 +8,6 @@ use crate::audit::{Event, Level};
 use crate::cgroup::{Membership, Tree};
 use crate::channel::Channel;
 use crate::error::Result;
-use crate::open::describe;
 use crate::session::{Leader, Session, Stage, boot_ms};
 use crate::state::State;
 use crate::{account, limits, teardown};
@@ -66,7 +65,8 @@ fn wait_for_the_last(tree: &Tree, session: &Session) -> usize {
 fn log(state: &State, tree: &Tree, session: &Session, left: usize) {
     let duration = boot_ms().saturating_sub(session.since_boot_ms);
     let seconds = format!("{}.{:03}", duration / 1000, duration % 1000);
-    let event = describe(Event::new(Level::Info, "session_close"), session).with("duration", seconds);
+    let event =
+        session.describe(Event::new(Level::Info, "session_close")).with("duration", seconds);
     let used = account::of_session(tree, session.uid, &session.id);
     let hits = account::since(&session.counters, &account::limit_hits(tree, session.uid));
     let all = account::sum(used, hits);

@@ -30,6 +30,7 @@ pub mod open;
 pub mod pam_stack;
 pub mod plan;
 pub mod policy;
+mod refusal;
 pub mod session;
 pub mod state;
 pub mod status;

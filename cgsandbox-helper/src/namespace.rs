@@ -21,8 +21,8 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_reconfigure, fsconfig_set_string, fsmount,
-    fsopen, fspick, mount_bind, mount_change, move_mount, open_tree, unmount,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_reconfigure, fsconfig_set_string,
+    fsmount, fsopen, fspick, mount_bind, mount_change, move_mount, open_tree, unmount,
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -100,7 +100,8 @@ pub fn release(state: &State, uid: u32) -> Result<()> {
 pub fn holds(namespace: &OwnedFd, pid: u32) -> Result<bool> {
     let path = format!("/proc/{pid}/ns/mnt");
     let of_process = std::fs::metadata(&path).map_err(Error::os("look at", &path))?;
-    let of_namespace = rustix::fs::fstat(namespace).map_err(Error::os("look at", "the pinned namespace"))?;
+    let of_namespace =
+        rustix::fs::fstat(namespace).map_err(Error::os("look at", "the pinned namespace"))?;
     Ok((of_process.dev(), of_process.ino()) == (of_namespace.st_dev, of_namespace.st_ino))
 }
 
@@ -217,7 +218,8 @@ fn within<T>(namespace: &OwnedFd, work: impl FnOnce() -> Result<T>) -> Result<T>
 }
 
 fn enter(namespace: &OwnedFd) -> Result<()> {
-    setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS).map_err(Error::os("enter", "a mount namespace"))
+    setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS)
+        .map_err(Error::os("enter", "a mount namespace"))
 }
 
 /// Brings the /proc of a namespace that is in use to what the policy says now.
@@ -227,7 +229,8 @@ fn adjust(state: &State, uid: u32, namespace: &OwnedFd, hidepid: HidePid) -> Res
         return Ok(());
     }
     within(namespace, || {
-        let about = |e: Errno| Error::os(format!("set hidepid={hidepid} on"), "the sandbox's /proc")(e);
+        let about =
+            |e: Errno| Error::os(format!("set hidepid={hidepid} on"), "the sandbox's /proc")(e);
         let procfs = fspick(CWD, "/proc", FsPickFlags::FSPICK_CLOEXEC).map_err(about)?;
         fsconfig_set_string(&procfs, "hidepid", hidepid.to_string()).map_err(about)?;
         fsconfig_reconfigure(&procfs).map_err(about)
@@ -299,7 +302,9 @@ fn hide_cgroups(tree: &Tree, uid: u32) -> Result<()> {
         match at {
             0 => attach(&cover, &root).map_err(about)?,
             // Of the one that is attached: before Linux 6.15 others cannot be copied.
-            _ => attach(&copy_mount(&cover, Path::new("")).map_err(about)?, &root).map_err(about)?,
+            _ => {
+                attach(&copy_mount(&cover, Path::new("")).map_err(about)?, &root).map_err(about)?
+            }
         }
         match DirBuilder::new().mode(0o755).create(&own) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -349,7 +354,9 @@ fn attach(mount: &OwnedFd, target: &Path) -> rustix::io::Result<()> {
 }
 
 fn hardened() -> MountAttrFlags {
-    MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC
+    MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC
 }
 
 fn libc_o_nofollow() -> i32 {

@@ -15,13 +15,10 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::{Enforcement, Plan, Sandbox};
 use crate::policy::{Choice, Policy, Verdict};
+use crate::refusal::Refusal;
 use crate::session::{Leader, Session, Stage};
 use crate::state::{Lock, State};
 use crate::{account, limits, namespace, plan, subject, teardown};
-
-/// For the user of a login whose sandbox could not be built.
-const SORRY: &str = "Login refused: your sandbox could not be set up. \
-                     Please tell the administrator; the reason is in the system log.";
 
 /// A login as the module tells it.
 #[derive(Debug)]
@@ -52,22 +49,6 @@ impl Login {
     }
 }
 
-/// A login that gets no sandbox although it should have one.
-enum Refusal {
-    /// The policy says so.
-    TooManyLogins { max: u64 },
-    /// The host lacks what a strict profile asks for.
-    Strict(Vec<Unfit>),
-    /// It could not be built.
-    Failed(Error),
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Refusal::Failed(error)
-    }
-}
-
 /// What a login is to get, and the host that it is to get it on.
 struct Decided {
     sandbox: Box<Sandbox>,
@@ -94,22 +75,18 @@ pub fn open(channel: &Channel, login: &Login) -> Result<()> {
         Ok(None) => channel.reply(&Reply::Unconfined, &[]),
         Ok(Some(decided)) => match build(&state, decided, login) {
             Ok(built) => hand_over(channel, &state, login, built),
-            Err(refusal) => refuse(channel, &state, login, on_error, refusal),
+            Err(refusal) => refusal.tell(channel, &state, login, on_error),
         },
-        Err(error) => refuse(channel, &state, login, on_error, Refusal::Failed(error)),
+        Err(error) => Refusal::Failed(error).tell(channel, &state, login, on_error),
     }
 }
 
 /// The plan for this login; none when the policy leaves it alone.
-fn decide(
-    state: &State,
-    login: &Login,
-    on_error: &mut protocol::Login,
-) -> Result<Option<Decided>> {
-    state.prepare()?;
+fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Result<Option<Decided>> {
+    // A state directory that cannot be used is no reason to refuse who is not ours.
+    let prepared = state.prepare();
     let Some(policy) = policy_in_force(state, login, on_error)? else { return Ok(None) };
     *on_error = policy.on_error;
-    state.publish_on_error(policy.on_error)?;
     // Asked first, for it costs no look-up: most services of a host are not ours.
     if !policy.services.contains(&login.service) {
         return Ok(None);
@@ -119,6 +96,7 @@ fn decide(
     let Choice::Confined(confined) = policy.choose(&subject, &login.service) else {
         return Ok(None);
     };
+    prepared.and_then(|()| state.publish_on_error(policy.on_error))?;
     let mut host = Host::look(&policy.cgroup_root)?;
     plan::back_end(&host)?;
     let patience = login.patience();
@@ -149,7 +127,10 @@ fn policy_in_force(
         path => Sources::File(PathBuf::from(path)),
     };
     let complain = |using: &str, errors: &dyn std::fmt::Display| {
-        Event::new(Level::Error, "config_error").with("using", using).with("error", errors).send(state);
+        Event::new(Level::Error, "config_error")
+            .with("using", using)
+            .with("error", errors)
+            .send(state);
     };
     match config::load(&sources, state.directory()) {
         Ok(Load::Current { policy, not_kept }) => {
@@ -178,11 +159,7 @@ fn policy_in_force(
 
 /// Carries out the plan up to where only the leader itself can go on. What it did is
 /// taken back when it fails.
-fn build(
-    state: &State,
-    decided: Decided,
-    login: &Login,
-) -> std::result::Result<Built, Refusal> {
+fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<Built, Refusal> {
     let Decided { sandbox, host, sharing } = decided;
     let (uid, tree) = (sandbox.subject.uid, &host.tree);
     let lock = state.lock(uid, login.patience())?;
@@ -284,13 +261,20 @@ fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> R
     })();
     match entered {
         Ok(()) => {
-            describe(Event::new(Level::Info, "session_open"), &session)
+            session
+                .describe(Event::new(Level::Info, "session_open"))
                 .with("backend", "cgroupfs")
                 .with("enforced", enforcement.word())
                 .with_some("missing", enforcement.missing())
                 .send(state);
             if let Enforcement::Partial(missing) = &enforcement {
-                report_missing(state, &session, missing);
+                Event::new(Level::Warning, "degraded")
+                    .with("user", &session.user)
+                    .with("uid", session.uid)
+                    .with("session", &session.id)
+                    .with("enforced", enforcement.word())
+                    .with("cause", Unfit::reasons(missing))
+                    .send(state);
             }
             Ok(())
         }
@@ -299,71 +283,4 @@ fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> R
             Err(error)
         }
     }
-}
-
-/// Says why each missing directive is missing: `missing=` only names them.
-fn report_missing(state: &State, session: &Session, missing: &[Unfit]) {
-    let why: Vec<String> =
-        missing.iter().map(|unfit| format!("{}: {}", unfit.directive, unfit.why)).collect();
-    Event::new(Level::Warning, "degraded")
-        .with("user", &session.user)
-        .with("uid", session.uid)
-        .with("session", &session.id)
-        .with("enforced", "partial")
-        .with("cause", why.join("; "))
-        .send(state);
-}
-
-/// Tells the log why, the user that, and the module what to do.
-fn refuse(
-    channel: &Channel,
-    state: &State,
-    login: &Login,
-    on_error: protocol::Login,
-    refusal: Refusal,
-) -> Result<()> {
-    let (verdict, message) = match &refusal {
-        Refusal::TooManyLogins { max } => (
-            protocol::Login::Deny,
-            format!("Login refused: you are logged in {max} times already, and no more is allowed."),
-        ),
-        Refusal::Strict(_) => (protocol::Login::Deny, SORRY.to_owned()),
-        Refusal::Failed(_) => (on_error, SORRY.to_owned()),
-    };
-    let event = match verdict {
-        protocol::Login::Deny => Event::new(Level::Error, "session_denied"),
-        protocol::Login::Allow => Event::new(Level::Warning, "degraded").with("enforced", "none"),
-    };
-    let event = event.with("user", &login.user).with("service", &login.service).with("rhost", &login.rhost);
-    let event = match refusal {
-        Refusal::TooManyLogins { max } => event.with("reason", "max_logins").with("max_logins", max),
-        Refusal::Strict(missing) => {
-            let why: Vec<String> =
-                missing.iter().map(|unfit| format!("{}: {}", unfit.directive, unfit.why)).collect();
-            event.with("reason", "strict").with("missing", why.join("; "))
-        }
-        Refusal::Failed(error) => event
-            .with("reason", "error")
-            .with("operation", error.operation)
-            .with("object", error.object)
-            .with("cause", error.cause),
-    };
-    event.send(state);
-    let message = match verdict {
-        protocol::Login::Deny => message,
-        protocol::Login::Allow => String::new(),
-    };
-    channel.reply(&Reply::Refused { login: verdict, message }, &[])
-}
-
-/// The part that `session_open` and `session_close` have in common.
-pub fn describe(event: Event, session: &Session) -> Event {
-    event
-        .with("user", &session.user)
-        .with("uid", session.uid)
-        .with("service", &session.service)
-        .with("rhost", &session.rhost)
-        .with("tty", &session.tty)
-        .with("session", &session.id)
-        .with("profile", &session.profile)
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Counters;
+use crate::audit::Event;
 use crate::error::{Error, Result};
 use crate::kernel_file;
 use crate::limits::Previous;
@@ -44,7 +45,8 @@ impl Leader {
     /// When it started, in seconds since the epoch.
     pub fn since(&self) -> u64 {
         let stat = kernel_file::read("/proc/stat").unwrap_or_default();
-        let boot = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<u64>().ok());
+        let boot =
+            stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<u64>().ok());
         boot.unwrap_or_default() + self.start / rustix::param::clock_ticks_per_second()
     }
 
@@ -119,7 +121,22 @@ impl Session {
         let taken = names_in(&Self::directory(state, uid));
         let first = format!("{}-{}", leader.pid, leader.start);
         let further = (2..).map(|n| format!("{first}-{n}"));
-        std::iter::once(first.clone()).chain(further).find(|id| !taken.contains(id)).unwrap_or(first)
+        std::iter::once(first.clone())
+            .chain(further)
+            .find(|id| !taken.contains(id))
+            .unwrap_or(first)
+    }
+
+    /// What the lines of its beginning and its end have in common.
+    pub fn describe(&self, event: Event) -> Event {
+        event
+            .with("user", &self.user)
+            .with("uid", self.uid)
+            .with("service", &self.service)
+            .with("rhost", &self.rhost)
+            .with("tty", &self.tty)
+            .with("session", &self.id)
+            .with("profile", &self.profile)
     }
 
     /// Writes the record.
@@ -127,8 +144,8 @@ impl Session {
         make_directory(&state.user(self.uid))?;
         make_directory(&Self::directory(state, self.uid))?;
         let path = Self::path(state, self.uid, &self.id);
-        let text = serde_json::to_vec(self)
-            .map_err(|cause| Error::new("write", path.display(), cause))?;
+        let text =
+            serde_json::to_vec(self).map_err(|cause| Error::new("write", path.display(), cause))?;
         state.write(&path, &text)
     }
 

@@ -54,7 +54,8 @@ impl State {
             .map_err(Error::os("look at", self.directory.display()))?;
         let trusted = about.is_dir() && about.uid() == 0 && about.permissions().mode() & 0o077 == 0;
         if !trusted {
-            let cause = "it must be a directory of root's with mode 0700; look into it, then remove it";
+            let cause =
+                "it must be a directory of root's with mode 0700; look into it, then remove it";
             return Err(Error::new("use", self.directory.display(), cause));
         }
         for name in ["lock", "user"] {

@@ -92,7 +92,8 @@ fn of_user(state: &State, tree: &Tree, uid: u32) -> UserStatus {
 
 fn of_session(state: &State, tree: &Tree, uid: u32, id: String) -> Option<SessionStatus> {
     let record = Session::read(state, uid, &id);
-    let leader = record.as_ref().map(|session| session.leader).or_else(|| Leader::of_session(&id))?;
+    let leader =
+        record.as_ref().map(|session| session.leader).or_else(|| Leader::of_session(&id))?;
     let known = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let processes = tree.members(uid, &id);
     Some(SessionStatus {

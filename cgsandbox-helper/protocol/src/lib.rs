@@ -145,15 +145,17 @@ impl Request {
     /// The datagram for this request. Fails when a value is too long or holds a NUL.
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
         match self {
-            Request::Open { user, service, tty, rhost, config, ticket, deadline_ms } => Datagram::of("open")
-                .field("user", user)?
-                .field("service", service)?
-                .field("tty", tty)?
-                .field("rhost", rhost)?
-                .field("config", config)?
-                .field("ticket", &ticket.to_string())?
-                .field("deadline_ms", &deadline_ms.to_string())?
-                .finish(),
+            Request::Open { user, service, tty, rhost, config, ticket, deadline_ms } => {
+                Datagram::of("open")
+                    .field("user", user)?
+                    .field("service", service)?
+                    .field("tty", tty)?
+                    .field("rhost", rhost)?
+                    .field("config", config)?
+                    .field("ticket", &ticket.to_string())?
+                    .field("deadline_ms", &deadline_ms.to_string())?
+                    .finish()
+            }
             Request::Close { ticket, deadline_ms } => Datagram::of("close")
                 .field("ticket", &ticket.to_string())?
                 .field("deadline_ms", &deadline_ms.to_string())?
@@ -431,7 +433,8 @@ mod tests {
         assert!(Request::decode(b"cgsandbox/1\0close\0ticket=-1\0deadline_ms=1\0").is_err());
         assert!(Reply::decode(b"cgsandbox/1\0enter\0namespaces=\0ways_back=x\0").is_err());
         assert!(Request::decode(&vec![b'a'; MAX_DATAGRAM + 1]).is_err());
-        let refused = |message: &str| Reply::Refused { login: Login::Deny, message: message.into() };
+        let refused =
+            |message: &str| Reply::Refused { login: Login::Deny, message: message.into() };
         let long = refused(&"x".repeat(MAX_VALUE + 1));
         assert_eq!(long.encode(), Err(Malformed("value too long")));
         assert_eq!(refused("a\0b=c").encode(), Err(Malformed("NUL in a value")));

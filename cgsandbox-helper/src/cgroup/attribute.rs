@@ -41,6 +41,15 @@ pub struct Unfit {
     pub why: String,
 }
 
+impl Unfit {
+    /// Each directive with its reason, on one line.
+    pub fn reasons(unfit: &[Unfit]) -> String {
+        let reasons: Vec<String> =
+            unfit.iter().map(|unfit| format!("{}: {}", unfit.directive, unfit.why)).collect();
+        reasons.join("; ")
+    }
+}
+
 /// What `profile` asks of the user's cgroup on `host`, in the order of writing.
 pub fn attributes(profile: &Profile, host: &Host) -> (Vec<Attribute>, Vec<Unfit>) {
     let mut sheet = Sheet { host, attributes: Vec::new(), unfit: Vec::new() };
@@ -94,7 +103,9 @@ impl Sheet<'_> {
                     }
                     _ => {
                         let text = |swap: &Memory| {
-                            or_minus_one(bytes(swap).zip(together).map(|(s, m)| s.saturating_add(m)))
+                            or_minus_one(
+                                bytes(swap).zip(together).map(|(s, m)| s.saturating_add(m)),
+                            )
                         };
                         let file = "memory.memsw.limit_in_bytes";
                         self.put(put, "memory_swap_max", file, swap, text, "-1");
@@ -212,10 +223,30 @@ impl Sheet<'_> {
 
     fn io_limits(&mut self, profile: &Profile) {
         let limits: [(&'static str, &str, &'static str, &Option<Sourced<Vec<IoLimit>>>); 4] = [
-            ("io_read_bandwidth_max", "rbps", "blkio.throttle.read_bps_device", &profile.io_read_bandwidth_max),
-            ("io_write_bandwidth_max", "wbps", "blkio.throttle.write_bps_device", &profile.io_write_bandwidth_max),
-            ("io_read_iops_max", "riops", "blkio.throttle.read_iops_device", &profile.io_read_iops_max),
-            ("io_write_iops_max", "wiops", "blkio.throttle.write_iops_device", &profile.io_write_iops_max),
+            (
+                "io_read_bandwidth_max",
+                "rbps",
+                "blkio.throttle.read_bps_device",
+                &profile.io_read_bandwidth_max,
+            ),
+            (
+                "io_write_bandwidth_max",
+                "wbps",
+                "blkio.throttle.write_bps_device",
+                &profile.io_write_bandwidth_max,
+            ),
+            (
+                "io_read_iops_max",
+                "riops",
+                "blkio.throttle.read_iops_device",
+                &profile.io_read_iops_max,
+            ),
+            (
+                "io_write_iops_max",
+                "wiops",
+                "blkio.throttle.write_iops_device",
+                &profile.io_write_iops_max,
+            ),
         ];
         let carried = self.host.carries(Controller::Io);
         for (directive, key, legacy_file, wanted) in limits {

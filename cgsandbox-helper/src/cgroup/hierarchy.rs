@@ -150,9 +150,12 @@ fn parse_line(line: &str) -> Option<Hierarchy> {
     }
     let controllers = match version {
         Version::Unified => Vec::new(),
-        Version::Legacy => {
-            after.nth(1)?.split(',').filter(|o| !matches!(*o, "rw" | "ro")).map(str::to_owned).collect()
-        }
+        Version::Legacy => after
+            .nth(1)?
+            .split(',')
+            .filter(|o| !matches!(*o, "rw" | "ro"))
+            .map(str::to_owned)
+            .collect(),
     };
     Some(Hierarchy {
         mount: PathBuf::from(unescape(mount)),

@@ -11,7 +11,12 @@ use super::tree::Tree;
 ///
 /// In a cgroup that is new (its directory is in `made`) the kernel's defaults stand already.
 /// In one that is in use, only what differs is written.
-pub fn apply(tree: &Tree, uid: u32, attributes: &[Attribute], made: &[std::path::PathBuf]) -> Vec<Unfit> {
+pub fn apply(
+    tree: &Tree,
+    uid: u32,
+    attributes: &[Attribute],
+    made: &[std::path::PathBuf],
+) -> Vec<Unfit> {
     let mut unfit = Vec::new();
     for controller in Controller::ALL {
         let Some(hierarchy) = tree.carrier(controller) else { continue };

@@ -27,8 +27,9 @@ impl Tree {
     ///
     /// v2 comes first, for it can tell a cgroup's end from its emptiness and kill it whole.
     pub fn new(hierarchies: &[Hierarchy], root: &str) -> Self {
-        let serves =
-            |h: &&Hierarchy| h.version == Version::Unified || Controller::ALL.iter().any(|c| h.carries(*c));
+        let serves = |h: &&Hierarchy| {
+            h.version == Version::Unified || Controller::ALL.iter().any(|c| h.carries(*c))
+        };
         let mut hierarchies: Vec<Hierarchy> = hierarchies.iter().filter(serves).cloned().collect();
         hierarchies.sort_by_key(|h| h.version != Version::Unified);
         Tree { hierarchies, root: root.trim_matches('/').to_owned() }

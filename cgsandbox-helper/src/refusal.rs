@@ -1,0 +1,81 @@
+//! A login that gets no sandbox although it should have one: who is told what.
+
+use cgsandbox_protocol::{self as protocol, Reply};
+
+use crate::audit::{Event, Level};
+use crate::cgroup::Unfit;
+use crate::channel::Channel;
+use crate::error::{Error, Result};
+use crate::open::Login;
+use crate::state::State;
+
+/// For the user of a login whose sandbox could not be built.
+const SORRY: &str = "Login refused: your sandbox could not be set up. \
+                     Please tell the administrator; the reason is in the system log.";
+
+/// Why there is no sandbox.
+pub enum Refusal {
+    /// The policy says so.
+    TooManyLogins { max: u64 },
+    /// The host lacks what a strict profile asks for.
+    Strict(Vec<Unfit>),
+    /// It could not be built.
+    Failed(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal::Failed(error)
+    }
+}
+
+impl Refusal {
+    /// Tells the log why, the user that, and the module what to do.
+    pub fn tell(
+        self,
+        channel: &Channel,
+        state: &State,
+        login: &Login,
+        on_error: protocol::Login,
+    ) -> Result<()> {
+        let (verdict, message) = match &self {
+            Refusal::TooManyLogins { max } => (
+                protocol::Login::Deny,
+                format!(
+                    "Login refused: you are logged in {max} times already, and no more is allowed."
+                ),
+            ),
+            Refusal::Strict(_) => (protocol::Login::Deny, SORRY.to_owned()),
+            Refusal::Failed(_) => (on_error, SORRY.to_owned()),
+        };
+        let event = match verdict {
+            protocol::Login::Deny => Event::new(Level::Error, "session_denied"),
+            protocol::Login::Allow => {
+                Event::new(Level::Warning, "degraded").with("enforced", "none")
+            }
+        };
+        let event = event
+            .with("user", &login.user)
+            .with("service", &login.service)
+            .with("rhost", &login.rhost);
+        let event = match self {
+            Refusal::TooManyLogins { max } => {
+                event.with("reason", "max_logins").with("max_logins", max)
+            }
+            Refusal::Strict(missing) => {
+                event.with("reason", "strict").with("missing", Unfit::reasons(&missing))
+            }
+            Refusal::Failed(error) => event
+                .with("reason", "error")
+                .with("operation", error.operation)
+                .with("object", error.object)
+                .with("cause", error.cause),
+        };
+        event.send(state);
+        let message = match verdict {
+            protocol::Login::Deny => message,
+            protocol::Login::Allow => String::new(),
+        };
+        channel.reply(&Reply::Refused { login: verdict, message }, &[])
+    }
+}
