@@ -7,7 +7,7 @@ const AT_ONCE: usize = 100;
 
 /// They wait for each other: on a small or busy machine longer than one login may take.
 fn unhurried() -> String {
-    format!("timeout={}s", patience(20.0).as_secs())
+    format!("timeout={}s", patience(20.0).as_secs().min(60))
 }
 
 fn host() -> Host {
