@@ -197,13 +197,16 @@ impl Host {
 
     /// Takes `steps`, of open, close, again (end the handle, start another) and others.
     pub fn run(&self, steps: &[&str]) -> Report {
-        let stack = format!(
-            "session [success=done ignore=ignore default=die] {}/module.so {}\n\
-             session required pam_debug.so open_session=authinfo_unavail \
-             close_session=authinfo_unavail\n",
-            self.directory.display(),
-            self.arguments
-        );
+        let mut stack = String::new();
+        for kind in ["auth", "account", "password", "session"] {
+            let (directory, arguments) = (self.directory.display(), &self.arguments);
+            let control = "[success=done ignore=ignore default=die]";
+            writeln!(stack, "{kind} {control} {directory}/module.so {arguments}").unwrap();
+            // What this returns stands for PAM_IGNORE.
+            let calls = "auth cred acct prechauthtok chauthtok open_session close_session";
+            let calls = calls.split(' ').map(|call| format!(" {call}=authinfo_unavail"));
+            writeln!(stack, "{kind} required pam_debug.so{}", calls.collect::<String>()).unwrap();
+        }
         // libpam logs it when there is no `other`.
         for service in ["svc", "sshd", "other"] {
             std::fs::write(self.directory.join("pam.d").join(service), &stack).unwrap();
@@ -301,7 +304,7 @@ impl Report {
                     });
                 }
                 // pam_debug's, which stands for PAM_IGNORE.
-                "message" if rest.ends_with("_session=authinfo_unavail") => {}
+                "message" if rest.ends_with("=authinfo_unavail") => {}
                 "message" => report.steps.last_mut().unwrap().messages.push(rest.to_owned()),
                 "changed" => report.steps.last_mut().unwrap().changed.push(rest.to_owned()),
                 "left" => report.left.push(rest.to_owned()),

@@ -157,6 +157,17 @@ fn close_without_an_open_is_not_ours() {
 }
 
 #[test]
+fn every_other_hook_has_no_opinion() {
+    in_both_builds(|build| {
+        let report = Host::new(build, "").run(&["authenticate", "setcred", "account", "password"]);
+        assert_eq!(report.codes(), [PAM_IGNORE; 4]);
+        assert!(report.log.is_empty(), "{:?}", report.log);
+        assert_eq!(report.open_seen, "", "no helper may run");
+        report.assert_host_unchanged();
+    });
+}
+
+#[test]
 fn a_session_is_closed_once() {
     in_both_builds(|build| {
         let report = Host::new(build, "enter\nhear").run(&["open", "close", "close"]);

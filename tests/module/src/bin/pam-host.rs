@@ -54,12 +54,18 @@ unsafe extern "C" {
         pam: *mut *mut c_void,
     ) -> c_int;
     fn pam_set_item(pam: *mut c_void, item: c_int, value: *const c_void) -> c_int;
+    fn pam_authenticate(pam: *mut c_void, flags: c_int) -> c_int;
+    fn pam_setcred(pam: *mut c_void, flags: c_int) -> c_int;
+    fn pam_acct_mgmt(pam: *mut c_void, flags: c_int) -> c_int;
+    fn pam_chauthtok(pam: *mut c_void, flags: c_int) -> c_int;
     fn pam_open_session(pam: *mut c_void, flags: c_int) -> c_int;
     fn pam_close_session(pam: *mut c_void, flags: c_int) -> c_int;
     fn pam_end(pam: *mut c_void, status: c_int) -> c_int;
 }
 
 fn main() {
+    // A module that hangs is to fail its test, not to hang it.
+    nix::unistd::alarm::set(60);
     let mut words = std::env::args_os().skip(1);
     let directory = PathBuf::from(words.next().unwrap());
     let user = words.next().unwrap();
@@ -199,6 +205,10 @@ impl Host {
         // SAFETY: the handle is live until pam_end, after which `begin` makes another.
         let code = unsafe {
             match step {
+                "authenticate" => pam_authenticate(self.pam, self.flags),
+                "setcred" => pam_setcred(self.pam, self.flags),
+                "account" => pam_acct_mgmt(self.pam, self.flags),
+                "password" => pam_chauthtok(self.pam, self.flags),
                 "open" => pam_open_session(self.pam, self.flags),
                 "close" => pam_close_session(self.pam, self.flags),
                 "again" => {
