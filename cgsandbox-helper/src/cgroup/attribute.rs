@@ -82,17 +82,17 @@ impl Sheet<'_> {
                 return self.refuse("memory_swap_max", swap, &why);
             }
         };
-        let put = (Controller::Memory, version);
+        let of = Controller::Memory;
         match version {
             Version::Unified => {
                 let text = |memory: &Memory| or_max(bytes(memory));
-                self.put(put, "memory_max", "memory.max", max, text, "max");
-                self.put(put, "memory_high", "memory.high", high, text, "max");
-                self.put(put, "memory_swap_max", "memory.swap.max", swap, text, "max");
+                self.put(of, "memory_max", "memory.max", max, text, "max");
+                self.put(of, "memory_high", "memory.high", high, text, "max");
+                self.put(of, "memory_swap_max", "memory.swap.max", swap, text, "max");
             }
             Version::Legacy => {
                 let text = |memory: &Memory| or_minus_one(bytes(memory));
-                self.put(put, "memory_max", "memory.limit_in_bytes", max, text, "-1");
+                self.put(of, "memory_max", "memory.limit_in_bytes", max, text, "-1");
                 self.refuse("memory_high", high, "cgroup v1 has no memory.high");
                 // v1 limits memory and swap together.
                 let together = max.as_ref().and_then(|max| bytes(&max.value));
@@ -108,7 +108,7 @@ impl Sheet<'_> {
                             )
                         };
                         let file = "memory.memsw.limit_in_bytes";
-                        self.put(put, "memory_swap_max", file, swap, text, "-1");
+                        self.put(of, "memory_swap_max", file, swap, text, "-1");
                     }
                 }
             }
@@ -124,7 +124,7 @@ impl Sheet<'_> {
                 return self.refuse("cpu_weight", weight, &why);
             }
         };
-        let put = (Controller::Cpu, version);
+        let of = Controller::Cpu;
         let per_period = |quota: &CpuQuota| match quota {
             CpuQuota::Infinity => None,
             // The kernel takes no quota under a millisecond.
@@ -133,17 +133,17 @@ impl Sheet<'_> {
         match version {
             Version::Unified => {
                 let text = |quota: &CpuQuota| format!("{} {PERIOD_US}", or_max(per_period(quota)));
-                self.put(put, "cpu_quota", "cpu.max", quota, text, "max 100000");
+                self.put(of, "cpu_quota", "cpu.max", quota, text, "max 100000");
                 let text = |weight: &crate::config::value::Weight| weight.get().to_string();
-                self.put(put, "cpu_weight", "cpu.weight", weight, text, "100");
+                self.put(of, "cpu_weight", "cpu.weight", weight, text, "100");
             }
             Version::Legacy => {
                 let text = |quota: &CpuQuota| or_minus_one(per_period(quota));
-                self.put(put, "cpu_quota", "cpu.cfs_quota_us", quota, text, "-1");
+                self.put(of, "cpu_quota", "cpu.cfs_quota_us", quota, text, "-1");
                 let text = |weight: &crate::config::value::Weight| {
                     (u64::from(weight.get()) * 1024 / 100).max(2).to_string()
                 };
-                self.put(put, "cpu_weight", "cpu.shares", weight, text, "1024");
+                self.put(of, "cpu_weight", "cpu.shares", weight, text, "1024");
             }
         }
     }
@@ -161,11 +161,11 @@ impl Sheet<'_> {
             Version::Legacy => None,
         };
         let named = cpus.as_ref().filter(|cpus| !cpus.value.ranges().is_empty());
-        let put = (Controller::Cpuset, version);
+        let of = Controller::Cpuset;
         match (named, silent) {
             (None, None) => {}
             (_, silent) => self.put(
-                put,
+                of,
                 "allowed_cpus",
                 "cpuset.cpus",
                 &named.cloned(),
@@ -178,8 +178,8 @@ impl Sheet<'_> {
     fn tasks(&mut self, profile: &Profile) {
         let tasks = &profile.tasks_max;
         match self.host.carries(Controller::Pids) {
-            Ok(version) => self.put(
-                (Controller::Pids, version),
+            Ok(_) => self.put(
+                Controller::Pids,
                 "tasks_max",
                 "pids.max",
                 tasks,
@@ -196,7 +196,7 @@ impl Sheet<'_> {
             Ok(version) => version,
             Err(why) => return self.refuse("io_weight", weight, &why),
         };
-        let put = (Controller::Io, version);
+        let of = Controller::Io;
         // The first file is the general one, the second the BFQ scheduler's.
         let (files, to_file, default): (_, fn(u64) -> String, _) = match version {
             Version::Unified => {
@@ -212,7 +212,7 @@ impl Sheet<'_> {
         match there.first() {
             Some(file) => {
                 let text = |weight: &crate::config::value::Weight| to_file(u64::from(weight.get()));
-                self.put(put, "io_weight", file, weight, text, default);
+                self.put(of, "io_weight", file, weight, text, default);
             }
             None => {
                 let why = "this kernel weighs no I/O (neither iocost nor the BFQ scheduler)";
@@ -222,81 +222,60 @@ impl Sheet<'_> {
     }
 
     fn io_limits(&mut self, profile: &Profile) {
-        let limits: [(&'static str, &str, &'static str, &Option<Sourced<Vec<IoLimit>>>); 4] = [
-            (
-                "io_read_bandwidth_max",
-                "rbps",
-                "blkio.throttle.read_bps_device",
-                &profile.io_read_bandwidth_max,
-            ),
-            (
-                "io_write_bandwidth_max",
-                "wbps",
-                "blkio.throttle.write_bps_device",
-                &profile.io_write_bandwidth_max,
-            ),
-            (
-                "io_read_iops_max",
-                "riops",
-                "blkio.throttle.read_iops_device",
-                &profile.io_read_iops_max,
-            ),
-            (
-                "io_write_iops_max",
-                "wiops",
-                "blkio.throttle.write_iops_device",
-                &profile.io_write_iops_max,
-            ),
-        ];
-        let carried = self.host.carries(Controller::Io);
-        for (directive, key, legacy_file, wanted) in limits {
-            let Some(wanted) = wanted else { continue };
-            let version = match &carried {
-                Ok(version) => *version,
-                Err(why) => {
-                    let why = why.clone();
-                    self.unfit.push(Unfit { directive, why });
-                    continue;
-                }
+        let read = "blkio.throttle.read_bps_device";
+        self.io_limit("io_read_bandwidth_max", &profile.io_read_bandwidth_max, "rbps", read);
+        let write = "blkio.throttle.write_bps_device";
+        self.io_limit("io_write_bandwidth_max", &profile.io_write_bandwidth_max, "wbps", write);
+        let reads = "blkio.throttle.read_iops_device";
+        self.io_limit("io_read_iops_max", &profile.io_read_iops_max, "riops", reads);
+        let writes = "blkio.throttle.write_iops_device";
+        self.io_limit("io_write_iops_max", &profile.io_write_iops_max, "wiops", writes);
+    }
+
+    /// One kind of limit on disks: a key in v2's `io.max`, a file on v1.
+    fn io_limit(
+        &mut self,
+        directive: &'static str,
+        wanted: &Option<Sourced<Vec<IoLimit>>>,
+        key: &str,
+        legacy_file: &'static str,
+    ) {
+        let Some(wanted) = wanted else { return };
+        let version = match self.host.carries(Controller::Io) {
+            Ok(version) => version,
+            Err(why) => return self.unfit.push(Unfit { directive, why }),
+        };
+        let file = match version {
+            Version::Unified => "io.max",
+            Version::Legacy => legacy_file,
+        };
+        if self.host.lacks_file(file) {
+            let why = format!("this kernel has no {file}");
+            return self.unfit.push(Unfit { directive, why });
+        }
+        // Two paths may lie on one disk: the later one counts.
+        let mut by_disk: BTreeMap<Disk, Limit> = BTreeMap::new();
+        for IoLimit { path, limit, .. } in &wanted.value {
+            match self.host.disk(path.as_ref()) {
+                Ok(disk) => drop(by_disk.insert(disk, *limit)),
+                Err(why) => self.unfit.push(Unfit { directive, why }),
+            }
+        }
+        for (disk, limit) in by_disk {
+            let value = match version {
+                Version::Unified => format!("{key}={}", or_max(limit.number())),
+                // 0 means no limit there.
+                Version::Legacy => limit.number().unwrap_or(0).to_string(),
             };
-            let file = match version {
-                Version::Unified => "io.max",
-                Version::Legacy => legacy_file,
-            };
-            // Two paths may lie on one disk: the later one counts.
-            let mut by_disk: BTreeMap<Disk, Limit> = BTreeMap::new();
-            for IoLimit { path, limit, .. } in &wanted.value {
-                match self.host.disk(path.as_ref()) {
-                    Ok(disk) => drop(by_disk.insert(disk, *limit)),
-                    Err(why) => self.unfit.push(Unfit { directive, why }),
-                }
-            }
-            if self.host.lacks_file(file) {
-                let why = format!("this kernel has no {file}");
-                self.unfit.push(Unfit { directive, why });
-                continue;
-            }
-            for (disk, limit) in by_disk {
-                let value = match version {
-                    Version::Unified => format!("{key}={}", or_max(limit.number())),
-                    // 0 means no limit there.
-                    Version::Legacy => limit.number().unwrap_or(0).to_string(),
-                };
-                self.attributes.push(Attribute {
-                    directive,
-                    controller: Controller::Io,
-                    file,
-                    disk: Some(disk),
-                    value,
-                    origin: Some(wanted.origin.clone()),
-                });
-            }
+            let origin = Some(wanted.origin.clone());
+            let (controller, disk) = (Controller::Io, Some(disk));
+            self.attributes.push(Attribute { directive, controller, file, disk, value, origin });
         }
     }
 
     fn put<T>(
         &mut self,
-        (controller, _): (Controller, Version),
+        controller: Controller,
         directive: &'static str,
         file: &'static str,
         wanted: &Option<Sourced<T>>,
