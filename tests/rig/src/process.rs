@@ -11,7 +11,7 @@ pub struct Process {
     pub parent: i32,
     /// Its real uid.
     pub uid: u32,
-    /// Its arguments, joined by blanks; its name in brackets if it has none.
+    /// Its arguments, joined by blanks.
     pub command: String,
     /// Its `/proc/PID/cgroup`.
     pub cgroups: String,
@@ -41,9 +41,11 @@ impl Process {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().next().map(str::to_owned)
         };
-        let arguments = text("cmdline")?.replace('\0', " ").trim().to_owned();
-        let command =
-            if arguments.is_empty() { format!("[{}]", field("Name:")?) } else { arguments };
+        // What is past its end has given up its memory, then its cgroups one by one: it is gone.
+        let command = text("cmdline")?.replace('\0', " ").trim().to_owned();
+        if command.is_empty() {
+            return None;
+        }
         Some(Process {
             pid,
             parent: field("PPid:")?.parse().ok()?,
