@@ -189,6 +189,9 @@ impl Explanation {
     }
 
     fn sandbox(&mut self, policy: &Policy, state: &State, is_root: bool) -> Result<Outcome> {
+        if is_root {
+            state.must_be_roots_own()?;
+        }
         let mut host = Host::look(&policy.cgroup_root)?;
         let back_end = plan::back_end(&host)?;
         host.foresee_cgroups();

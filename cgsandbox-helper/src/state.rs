@@ -50,16 +50,24 @@ impl State {
     /// Makes the directory where it is not there, and refuses one that is not root's own.
     pub fn prepare(&self) -> Result<()> {
         make_directory(&self.directory)?;
-        let about = std::fs::symlink_metadata(&self.directory)
-            .map_err(Error::os("look at", self.directory.display()))?;
+        self.must_be_roots_own()?;
+        for name in ["lock", "user"] {
+            make_directory(&self.directory.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a directory that others could have put something into; none at all is fine.
+    pub fn must_be_roots_own(&self) -> Result<()> {
+        let about = match std::fs::symlink_metadata(&self.directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            about => about.map_err(Error::os("look at", self.directory.display()))?,
+        };
         let trusted = about.is_dir() && about.uid() == 0 && about.permissions().mode() & 0o077 == 0;
         if !trusted {
             let cause =
                 "it must be a directory of root's with mode 0700; look into it, then remove it";
             return Err(Error::new("use", self.directory.display(), cause));
-        }
-        for name in ["lock", "user"] {
-            make_directory(&self.directory.join(name))?;
         }
         Ok(())
     }

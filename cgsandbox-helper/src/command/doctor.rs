@@ -48,8 +48,19 @@ fn tell(findings: &[Finding]) -> String {
         if let Some(remedy) = &finding.remedy {
             text += &format!("{:INDENT$}-> {}", "", terminal::hanging(INDENT + 3, remedy));
         }
+        text += &finding.line.map(literal).unwrap_or_default();
     }
     text
+}
+
+/// A line for a file, to be copied as it is: where it is too long for the screen, it is
+/// joined by a backslash, as PAM's files allow.
+fn literal(line: &str) -> String {
+    const ROOM: usize = 74;
+    match line.char_indices().nth(ROOM).and_then(|(at, _)| line[..at].rfind("] ")) {
+        Some(at) => format!("    {} \\\n        {}\n", &line[..=at], &line[at + 2..]),
+        None => format!("    {line}\n"),
+    }
 }
 
 fn sum(problems: usize, notes: usize) -> String {

@@ -3,9 +3,10 @@
 //! Each file has one subject and yields its findings as values; only this one knows them
 //! all.
 
+mod cgroups;
 mod configuration;
 mod files;
-mod host;
+mod kernel;
 mod log;
 mod login;
 mod outside;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use crate::config::Sources;
 use crate::error::{Error, Result};
 use crate::explain::sources_of;
+use crate::host::Host;
 use crate::namespace;
 use crate::pam_stack::Directories;
 use crate::state::State;
@@ -46,11 +48,13 @@ pub struct Finding {
     pub what: String,
     /// What mends it, in one line; none where nothing has to be done.
     pub remedy: Option<String>,
+    /// What is to be written for that, word for word.
+    pub line: Option<&'static str>,
 }
 
 impl Finding {
     fn new(subject: &'static str, level: Level, what: impl Into<String>) -> Self {
-        Finding { subject, level, what: what.into(), remedy: None }
+        Finding { subject, level, what: what.into(), remedy: None, line: None }
     }
 
     /// That all is well with something.
@@ -71,6 +75,12 @@ impl Finding {
     /// The same with what mends it.
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// The same with a line to be written as it is.
+    pub fn line(mut self, line: &'static str) -> Self {
+        self.line = Some(line);
         self
     }
 }
@@ -94,7 +104,14 @@ pub fn examine(user: Option<&str>) -> Result<Vec<Finding>> {
     let mut findings = pam::look(&directories, configuration.services(), !modules.is_empty());
     findings.extend(sshd::look(configuration.services()));
     findings.extend(configuration.findings());
-    findings.extend(host::look(configuration.cgroup_root()));
+    match Host::look(configuration.cgroup_root()) {
+        Ok(mut host) => {
+            host.foresee_cgroups();
+            findings.extend(cgroups::look(&host));
+            findings.extend(kernel::look(&host));
+        }
+        Err(error) => findings.push(Finding::problem("host", error.to_string())),
+    }
     findings.extend(files::look(ssh_line.as_ref(), &modules, state.directory()));
     findings.extend(log::look(&state));
     findings.extend(state::look(&state, configuration.cgroup_root(), configuration.on_error()));

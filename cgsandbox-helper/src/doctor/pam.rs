@@ -88,7 +88,7 @@ fn look_at(directories: &Directories, service: &str, module_is_there: bool) -> V
             "{} has no session line of {MODULE}: nobody gets a sandbox",
             stack.file.display()
         );
-        findings.push(Finding::problem(PAM, what).remedy(format!("add as its last line: {LINE}")));
+        findings.push(Finding::problem(PAM, what).remedy("add as its last line:").line(LINE));
         return findings;
     };
     if let Some(&second) = ours.get(1) {
@@ -116,27 +116,27 @@ fn look_at(directories: &Directories, service: &str, module_is_there: bool) -> V
 fn control(line: &Line, module_is_there: bool) -> Vec<Finding> {
     let on = |code: &str| line.control.on(code);
     let text = &line.control.text;
-    let remedy = "write the line as it ships, with all in the brackets";
+    let remedy = "write the line as it ships, whatever arguments follow:";
     let mut findings = Vec::new();
     if !on("session_err").refuses() {
         let what = format!("{line}: with \"{text}\" a login without its sandbox goes on");
-        findings.push(Finding::problem(PAM, what).remedy(remedy));
+        findings.push(Finding::problem(PAM, what).remedy(remedy).line(LINE));
     }
     if on("ignore") != Action::Ignore {
         let what = format!("{line}: \"{text}\" refuses root and all who are to have no sandbox");
-        findings.push(Finding::problem(PAM, what).remedy(remedy));
+        findings.push(Finding::problem(PAM, what).remedy(remedy).line(LINE));
     }
     if on("module_unknown").refuses() {
         let what =
             format!("{line}: with \"{text}\" nobody, not even root, gets in without {MODULE}");
         findings.push(match module_is_there {
-            true => Finding::note(PAM, what + ", should the package go").remedy(remedy),
-            false => Finding::problem(PAM, what + ", which is not there").remedy(remedy),
+            true => Finding::note(PAM, what + ", should the package go").remedy(remedy).line(LINE),
+            false => Finding::problem(PAM, what + ", which is not there").remedy(remedy).line(LINE),
         });
     }
     if on("success") != Action::Ok {
         let what = format!("{line}: with \"{text}\" success does not simply count as success");
-        findings.push(Finding::note(PAM, what).remedy(remedy));
+        findings.push(Finding::note(PAM, what).remedy(remedy).line(LINE));
     }
     findings
 }

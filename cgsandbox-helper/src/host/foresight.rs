@@ -31,12 +31,12 @@ impl Host {
 
     /// A cgroup below the root of `hierarchy`, ours where that is there: the root itself
     /// lacks many files. None where nobody has made one.
-    pub fn sample_cgroup(&self, hierarchy: &Hierarchy) -> Option<PathBuf> {
+    pub fn sample(&self, hierarchy: &Hierarchy) -> Option<PathBuf> {
         self.samples(hierarchy).into_iter().next()
     }
 
-    /// The same, with the files of `controller` if there are any.
-    fn sample_of(&self, hierarchy: &Hierarchy, controller: Controller) -> Option<PathBuf> {
+    /// The same, with the files of `controller`.
+    pub fn sample_of(&self, hierarchy: &Hierarchy, controller: Controller) -> Option<PathBuf> {
         let name = controller.name(hierarchy.version);
         self.samples(hierarchy).into_iter().find(|cgroup| {
             hierarchy.version == Version::Legacy

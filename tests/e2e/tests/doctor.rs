@@ -245,3 +245,16 @@ fn what_the_module_goes_by_without_its_helper_is_told() {
     let notes = findings(&host, "note");
     assert!(!notes.iter().any(|note| note.contains("would deny")), "{notes:?}");
 }
+
+#[test]
+fn cgroups_that_are_only_for_reading() {
+    let host = host();
+    for hierarchy in &host.hierarchies().0 {
+        host.sh(&format!("mount -o remount,bind,ro {}", hierarchy.mount.display()));
+    }
+    let problems = findings(&host, "problem").join("\n");
+    assert!(
+        problems.contains("there are none to use") && problems.contains("tasks_max"),
+        "{problems}"
+    );
+}

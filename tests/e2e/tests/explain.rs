@@ -1,7 +1,7 @@
 //! What `cgsandbox explain` says is what a login then gets.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use cgsandbox_rig::{Host, Output};
+use cgsandbox_rig::{Host, Output, Processes};
 use serde_json::Value;
 
 /// One of each kind of setting; what a host cannot carry of it is to be told as missing.
@@ -217,4 +217,39 @@ fn explaining_changes_nothing() {
     assert_eq!(before, after);
     assert_eq!(host.cgroups(), Vec::<std::path::PathBuf>::new());
     host.assert_nothing_left();
+}
+
+#[test]
+fn in_a_container_too_what_will_be_missing_is_told() {
+    let all = ["cpu", "cpuset", "io", "memory", "pids"];
+    for (processes, given) in
+        [(Processes::InTheRoot, all.as_slice()), (Processes::InAChild, &["pids"])]
+    {
+        let limited = "[profile.default]\ntasks_max = 50\nmemory_max = \"64M\"\ncpu_weight = 50\n";
+        let host = Host::build().user("alice").policy(limited).contained(processes, given).start();
+        let told = explain_json(&host, "alice");
+        host.ssh("alice").cmd("true").run().ok();
+        let line = host.wait_log(&["event=session_open"]);
+        let missing = directives(&told["sandbox"]["missing"]).join(",");
+        assert!(
+            line.contains(&format!("enforced={}", told["enforced"].as_str().unwrap())),
+            "{line}"
+        );
+        assert!(
+            missing.is_empty() || line.contains(&format!("missing={missing}")),
+            "{missing}: {line}"
+        );
+    }
+}
+
+#[test]
+fn cgroups_that_are_only_for_reading_are_told() {
+    let host = Host::build().user("alice").policy("[profile.default]\ntasks_max = 50\n").start();
+    for hierarchy in &host.hierarchies().0 {
+        host.sh(&format!("mount -o remount,bind,ro {}", hierarchy.mount.display()));
+    }
+    let told = explain_json(&host, "alice");
+    host.ssh("alice").cmd("true").run().ok();
+    let missing = directives(&told["sandbox"]["missing"]).join(",");
+    host.wait_log(&["event=session_open", "enforced=partial", &format!("missing={missing}")]);
 }

@@ -1,0 +1,89 @@
+//! Which back end makes the users' cgroups, and with which controllers.
+
+use std::path::Path;
+
+use super::Finding;
+use crate::cgroup::{Controller, Tree, Version};
+use crate::host::Host;
+use crate::plan;
+
+const CGROUPS: &str = "cgroups";
+
+pub(super) fn look(host: &Host) -> Vec<Finding> {
+    let mut findings = vec![back_end(host)];
+    findings.extend(controllers(host));
+    findings
+}
+
+fn back_end(host: &Host) -> Finding {
+    match plan::back_end(host) {
+        Err(error) => {
+            let remedy = "there is none yet: on_error decides what becomes of logins meanwhile";
+            Finding::problem(CGROUPS, error.to_string()).remedy(remedy)
+        }
+        Ok(name) => match &host.no_cgroups {
+            Some(why) => Finding::problem(CGROUPS, format!("there are none to use: {why}"))
+                .remedy("mount them so that root can write: mount -t cgroup2 none /sys/fs/cgroup"),
+            None => Finding::ok(CGROUPS, format!("back end {name}, {}", layout(&host.tree))),
+        },
+    }
+}
+
+fn layout(tree: &Tree) -> String {
+    let tracking = tree.hierarchies().first();
+    let at = tracking.map(|h| h.mount.display().to_string()).unwrap_or_default();
+    let has = |version| tree.hierarchies().iter().any(|h| h.version == version);
+    match (has(Version::Unified), has(Version::Legacy)) {
+        (true, false) => format!("cgroup v2 at {at}"),
+        (true, true) => format!("cgroup v1, and v2 for tracking at {at}"),
+        _ => "cgroup v1".to_owned(),
+    }
+}
+
+/// One finding for those that are there, one for each that is not.
+fn controllers(host: &Host) -> Vec<Finding> {
+    let mut there = Vec::new();
+    let mut findings = Vec::new();
+    for controller in Controller::ALL {
+        let name = controller.name(Version::Unified);
+        match (host.carries(controller), host.tree.carrier(controller)) {
+            (Ok(_), Some(hierarchy)) => there.push((name, hierarchy.mount.as_path())),
+            (Err(why), Some(_)) => {
+                let what = format!("controller {name} is there, but not for users: {why}");
+                let remedy = "till then its directives are missing from every sandbox";
+                findings.push(Finding::note(CGROUPS, what).remedy(remedy));
+            }
+            (_, None) if host.no_cgroups.is_some() => {}
+            (_, None) => {
+                let what = format!("controller {name} is not there; its directives are missing");
+                findings.push(Finding::note(CGROUPS, what).remedy(remedy_for(controller)));
+            }
+        }
+    }
+    if !there.is_empty() {
+        let what = format!("controllers {}", places(&there));
+        findings.insert(0, Finding::ok(CGROUPS, what));
+    }
+    findings
+}
+
+fn remedy_for(controller: Controller) -> &'static str {
+    match controller {
+        Controller::Memory => "boot with cgroup_enable=memory; in a container, have it delegated",
+        _ => "mount its hierarchy; in a container, have it delegated",
+    }
+}
+
+/// `cpu, memory at /sys/fs/cgroup`, or each with a place of its own.
+fn places(there: &[(&str, &Path)]) -> String {
+    let mut by_place: Vec<(&Path, Vec<&str>)> = Vec::new();
+    for (name, mount) in there {
+        match by_place.iter_mut().find(|(known, _)| known == mount) {
+            Some((_, names)) => names.push(name),
+            None => by_place.push((mount, vec![name])),
+        }
+    }
+    let each =
+        by_place.iter().map(|(at, names)| format!("{} at {}", names.join(", "), at.display()));
+    each.collect::<Vec<_>>().join(", ")
+}
