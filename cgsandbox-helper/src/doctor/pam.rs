@@ -145,10 +145,7 @@ fn control(line: &Line, module_is_there: bool) -> Vec<Finding> {
 fn arguments(line: &Line) -> Vec<Finding> {
     let known = |word: &str| match word.split_once('=') {
         Some(("config" | "helper", path)) => path.starts_with('/'),
-        Some(("timeout", time)) => {
-            let number = time.strip_suffix("ms").or(time.strip_suffix('s')).unwrap_or_default();
-            number.parse::<u16>().is_ok_and(|number| number > 0)
-        }
+        Some(("timeout", time)) => milliseconds(time).is_some_and(|ms| (1..=60_000).contains(&ms)),
         _ => word == "debug",
     };
     let unknown = line.arguments.iter().filter(|word| !known(word));
@@ -156,10 +153,16 @@ fn arguments(line: &Line) -> Vec<Finding> {
         .map(|word| {
             let what =
                 format!("{line}: the module does not know \"{word}\" and refuses every login");
-            let remedy = "it takes config=/PATH, helper=/PATH, timeout=1s and debug";
+            let remedy = "it takes config=/PATH, helper=/PATH, timeout=1ms to 60s, and debug";
             Finding::problem(PAM, what).remedy(remedy)
         })
         .collect()
+}
+
+fn milliseconds(time: &str) -> Option<u32> {
+    let time = time.strip_suffix('s')?;
+    let (number, unit) = time.strip_suffix('m').map_or((time, 1000), |number| (number, 1));
+    Some(u32::from(number.parse::<u16>().ok()?) * unit)
 }
 
 /// The line is to be the last one.

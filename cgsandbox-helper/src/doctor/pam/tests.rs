@@ -97,7 +97,9 @@ fn ways_past_the_line_are_told() {
 #[test]
 fn a_word_that_the_module_does_not_know_is_told() {
     for (number, word) in
-        ["confg=/x", "config=x", "timeout=1", "timeout=0s", "Debug"].iter().enumerate()
+        ["confg=/x", "config=x", "timeout=1", "timeout=0s", "timeout=61s", "Debug"]
+            .iter()
+            .enumerate()
     {
         let name = format!("word-{number}");
         let found = found(&name, &format!("{OTHERS}{LINE} {word}\n"));
@@ -118,4 +120,64 @@ fn services_outside_of_the_configuration_are_told() {
     assert_found(&found, Level::Note, "for vsftpd too");
     assert_found(&found, Level::Note, "through cron");
     assert!(!found.iter().any(|(_, what)| what.contains("passwd")), "{found:?}");
+}
+
+/// As Debian 13 and RHEL 9 ship their session stacks, in short.
+#[test]
+fn the_line_at_the_end_of_what_distributions_ship_is_fine() {
+    let debian = "@include common-auth
+session [success=ok ignore=ignore module_unknown=ignore default=bad]        pam_selinux.so close
+session    required     pam_loginuid.so
+@include common-session
+session    optional     pam_motd.so noupdate
+session    required     pam_env.so user_readenv=1 envfile=/etc/default/locale
+session [success=ok ignore=ignore module_unknown=ignore default=bad]        pam_selinux.so open
+@include common-password
+";
+    let common = "session [default=1]   pam_permit.so
+session requisite     pam_deny.so
+session required      pam_permit.so
+session required      pam_unix.so
+session optional      pam_systemd.so
+";
+    let sshd = format!("{debian}{LINE}\n");
+    let nothing = "auth required pam_unix.so\n";
+    let files = [
+        ("sshd", sshd.as_str()),
+        ("common-session", common),
+        ("common-auth", nothing),
+        ("common-password", nothing),
+    ];
+    let found = found_with("debian", &files, true);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_found(&found, Level::Ok, "has the line");
+
+    let redhat = "auth       substack     password-auth
+session    required     pam_selinux.so close
+session    required     pam_selinux.so open env_params
+session    required     pam_namespace.so
+session    include      password-auth
+session    include      postlogin
+";
+    let password_auth = "session     optional      pam_keyinit.so revoke
+-session     optional      pam_systemd.so
+session     [success=1 default=ignore] pam_succeed_if.so service in crond quiet use_uid
+session     required      pam_unix.so
+";
+    let postlogin = "session     [success=1 default=ignore] pam_succeed_if.so service !~ gdm* quiet
+session     [default=1]   pam_lastlog.so nowtmp showfailed
+session     optional      pam_lastlog.so silent noupdate showfailed
+";
+    let sshd = format!("{redhat}{LINE}\n");
+    let files =
+        [("sshd", sshd.as_str()), ("password-auth", password_auth), ("postlogin", postlogin)];
+    let found = found_with("redhat", &files, true);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_found(&found, Level::Ok, "has the line");
+}
+
+#[test]
+fn the_line_that_is_proposed_is_the_one_that_ships() {
+    let ships = include_str!("../../../../config/pam.d/sshd-line");
+    assert_eq!(ships.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>(), [LINE]);
 }
