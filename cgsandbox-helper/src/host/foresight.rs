@@ -22,8 +22,13 @@ impl Host {
             .into_iter()
             .filter(|(controller, version, file)| {
                 let carrier = self.tree.carrier(*controller).filter(|h| h.version == *version);
-                let sample = carrier.and_then(|hierarchy| self.sample_of(hierarchy, *controller));
-                sample.is_some_and(|cgroup| !cgroup.join(file).exists())
+                carrier.is_some_and(|hierarchy| match self.sample_of(hierarchy, *controller) {
+                    Some(cgroup) => !cgroup.join(file).exists(),
+                    None if *version == Version::Legacy => {
+                        !hierarchy.mount.join(sibling_at_root(file)).exists()
+                    }
+                    None => false,
+                })
             })
             .map(|(_, _, file)| file)
             .collect();
@@ -81,6 +86,16 @@ impl Host {
                 && !self.tree.root_in(h).is_dir()
         };
         hierarchies.filter(barred).map(|h| h.mount.as_path()).next()
+    }
+}
+
+/// The file that v1's root cgroup has wherever its children have `file`: the root has no
+/// weights, but the statistics of what weighs.
+fn sibling_at_root(file: &str) -> &str {
+    match file {
+        "blkio.weight" => "blkio.time",
+        "blkio.bfq.weight" => "blkio.bfq.io_serviced",
+        file => file,
     }
 }
 
