@@ -6,9 +6,9 @@ use cgsandbox_rig::{Host, eventually, patience};
 /// Users side by side: moving a process between cgroups waits for the kernel most of the time.
 const USERS: usize = 20;
 
-/// Sessions of each user; on an emulated machine fewer, in the measure in which it is slower.
+/// Sessions of each user. On an emulated machine only a few: the number is shown natively.
 fn cycles() -> usize {
-    (10_000.0 / patience(1.0).as_secs_f64()) as usize / USERS
+    (10_000.0 / patience(1.0).as_secs_f64().powi(2)) as usize / USERS
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn ten_thousand_sessions_leave_nothing() {
     let open_files =
         || host.sh(&format!("ls /proc/{pid}/fd | wc -l")).parse::<usize>().unwrap_or_default();
     let closed = |output: String| output.matches("closed").count();
-    eventually("some sessions are closed", 60.0, || closed(driver.stdout()) > 2);
+    eventually("some sessions are closed", 60.0, || closed(driver.stdout()) > 0);
     let at_first = open_files();
     eventually("half of the sessions are closed", 300.0, || {
         assert!(driver.is_running(), "{}", driver.stderr());
