@@ -117,3 +117,26 @@ fn a_threaded_program_cannot_enter_and_on_error_decides() {
         allowed.assert_one_line(&["event=degraded", "enforced=none"]);
     });
 }
+
+#[test]
+fn a_chrooted_program_is_in_its_root_again() {
+    in_both_builds(|build| {
+        let host = Host::new(build, "enter-mount\nhear").as_root().option("chroot");
+        let report = host.run(&["open", "close"]);
+        assert_eq!(report.codes(), [PAM_SUCCESS; 2], "{:?}", report.log);
+        assert!(report.steps[0].changed.iter().any(|line| line == "- chroot true"));
+        assert!(report.left.is_empty(), "{:?}", report.left);
+    });
+}
+
+#[test]
+fn a_process_that_cannot_return_runs_nothing() {
+    in_both_builds(|build| {
+        let host = Host::new(build, "enter-mount\nhear").as_root();
+        let report = host.run(&["open", "break-return", "close"]);
+        assert_eq!(report.codes(), [PAM_SUCCESS, 0, PAM_SESSION_ERR]);
+        assert_eq!(report.steps[2].view, "user");
+        assert_eq!(report.close_seen, "", "no helper may run in the user's view");
+        report.assert_one_line(&["event=session_close", "operation=setns"]);
+    });
+}

@@ -224,6 +224,10 @@ impl Host {
                     self.before = state();
                     set
                 }
+                "break-return" => {
+                    refuse(libc::SYS_setns, None, libc::EPERM);
+                    0
+                }
                 "break-spawn" => {
                     // Rust's standard library panics when it cannot read, from the child that
                     // it has forked, the eight bytes that say why an exec failed.
@@ -345,6 +349,16 @@ fn become_hostile(option: &str, flags: &mut c_int) {
             nix::sys::stat::umask(nix::sys::stat::Mode::from_bits(0o123).unwrap());
         }
         ("cwd", path) => std::env::set_current_dir(path).unwrap(),
+        ("chroot", _) => {
+            // Another mount of the same tree, but for a mark that tells the two apart.
+            let (none, root) = (None::<&str>, "/srv");
+            let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+            mount(Some("/"), root, none, bind, none).unwrap();
+            mount(Some("tmpfs"), "/srv/mnt", Some("tmpfs"), MsFlags::empty(), none).unwrap();
+            std::fs::write("/srv/mnt/chroot", "").unwrap();
+            std::os::unix::fs::chroot(root).unwrap();
+            std::env::set_current_dir("/").unwrap();
+        }
         ("real-uid", uid) => {
             // As of a set-uid program: real ids of the caller, effective ids of root.
             nix::unistd::setgroups(&[Gid::from_raw(NOBODY)])
@@ -442,6 +456,7 @@ fn state() -> BTreeSet<String> {
         let target = std::fs::read_link(Path::new("/proc/self").join(link)).unwrap();
         state.insert(format!("{link} {}", target.display()));
     }
+    state.insert(format!("chroot {}", Path::new("/mnt/chroot").exists()));
     let children = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
         Err(nix::errno::Errno::ECHILD) => "none".to_owned(),
         other => format!("{other:?}"),
