@@ -31,6 +31,14 @@ test-e2e: deps
 	$(CARGO) build
 	$(CARGO) test -p cgsandbox-e2e $(NAME)
 
+# What a login costs beside other modules, against the figures promised. OPENS=20 HELD=100: a glance.
+OPENS ?= 200
+HELD ?= 1000
+bench:
+	@tests/deps bench
+	@$(CARGO) build --quiet --release
+	@CGSANDBOX_RIG_BINARIES=$(TARGET)/release $(CARGO) run --quiet --release --package cgsandbox-bench -- $(OPENS) $(HELD)
+
 install:
 	$(CARGO) build --release
 	install -D -m 0644 $(TARGET)/release/libpam_cgsandbox.so $(DESTDIR)$(PAMDIR)/pam_cgsandbox.so
