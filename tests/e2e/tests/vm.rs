@@ -43,8 +43,10 @@ fn the_daemons_protection_from_the_oom_killer_ends_at_login() {
     let host = Host::build().user("alice").sshd_through(&["choom", "-n", "-500", "--"]).start();
     let mut session = host.spawn_session("alice");
     assert_eq!(session.sh("cat /proc/self/oom_score_adj"), "0");
+    // sshd protects itself even more, and gives back to sessions what it had at its start.
     let listener = host.process(session.monitor()).unwrap().parent;
-    assert_eq!(host.read(format!("/proc/{listener}/oom_score_adj")).unwrap(), "-500\n");
+    let score = host.read(format!("/proc/{listener}/oom_score_adj")).unwrap();
+    assert!(score.trim().parse::<i32>().unwrap() <= -500, "{score}");
 }
 
 const LIMITED: &str = "[profile.default]\ntasks_max = 50\nmemory_max = \"64M\"\n";

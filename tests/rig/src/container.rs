@@ -1,7 +1,7 @@
 //! A host that is a container to the cgroup hierarchies: what it takes for their root is a
 //! cgroup of the machine's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cgroup::{Hierarchies, Hierarchy};
 use crate::program::output_of;
@@ -33,17 +33,18 @@ impl Container {
     pub fn make(&self, name: &str, hierarchies: &Hierarchies) {
         let roots: Vec<PathBuf> = hierarchies.0.iter().map(|one| one.mount.join(name)).collect();
         for (root, hierarchy) in roots.iter().zip(&hierarchies.0) {
-            if hierarchy.unified {
-                for controller in
-                    self.controllers.iter().filter(|it| hierarchy.controllers.contains(it))
-                {
-                    let control = hierarchy.mount.join("cgroup.subtree_control");
+            let above = root.parent().expect("the name has two parts");
+            for directory in [above, root, &root.join("init")] {
+                std::fs::create_dir(directory).expect("can't make a cgroup of the container");
+                give_cpuset(hierarchy, directory);
+            }
+            let offered = |it: &&String| hierarchy.unified && hierarchy.controllers.contains(it);
+            for controller in self.controllers.iter().filter(offered) {
+                for level in [&hierarchy.mount, above] {
+                    let control = level.join("cgroup.subtree_control");
                     std::fs::write(control, format!("+{controller}")).expect("can't enable");
                 }
             }
-            std::fs::create_dir(root).expect("can't make the container's cgroup");
-            std::fs::create_dir(root.join("init")).expect("can't make a cgroup in the container");
-            give_cpuset(hierarchy, root);
         }
         std::fs::write(PIN, "").expect("can't make the pin");
         let procs: String =
@@ -92,21 +93,20 @@ impl Container {
     }
 }
 
-/// The name of the container's cgroups in the machine's hierarchies.
+/// The container's cgroup in the machine's hierarchies. The one above it hands down no more
+/// than it should, whatever is handed down to that.
 pub fn cgroup_name(cgroup_root: &str) -> String {
-    format!("{}-container", cgroup_root.trim_start_matches('/'))
+    format!("{}-container/root", cgroup_root.trim_start_matches('/'))
 }
 
 /// Version 1's cpuset takes no process before it has processors and memory.
-fn give_cpuset(hierarchy: &Hierarchy, root: &std::path::Path) {
+fn give_cpuset(hierarchy: &Hierarchy, directory: &Path) {
     if hierarchy.unified || !hierarchy.controllers.iter().any(|name| name == "cpuset") {
         return;
     }
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let all = std::fs::read(hierarchy.mount.join(file)).expect("no cpuset in the root");
-        for directory in [root.to_owned(), root.join("init")] {
-            std::fs::write(directory.join(file), &all).expect("can't give a cpuset");
-        }
+        std::fs::write(directory.join(file), &all).expect("can't give a cpuset");
     }
 }
 

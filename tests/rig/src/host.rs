@@ -345,7 +345,8 @@ impl Drop for Host {
         let _ = self.init.kill();
         let _ = self.init.wait();
         if !std::thread::panicking() {
-            self.hierarchies.remove(self.container.as_ref().unwrap_or(&self.cgroup_root));
+            let outermost = self.container.as_ref().and_then(|name| name.split('/').next());
+            self.hierarchies.remove(outermost.unwrap_or(&self.cgroup_root));
         }
     }
 }
