@@ -329,14 +329,26 @@ fn hand_down(hierarchy: &Hierarchy, directory: &Path) -> Vec<(Controller, Error)
     let control = directory.join("cgroup.subtree_control");
     let enabled = file::read(&control).unwrap_or_default();
     let within = |list: &str, name: &str| list.split_whitespace().any(|word| word == name);
-    Controller::ALL
+    let lacking: Vec<(Controller, &str)> = Controller::ALL
         .into_iter()
         .map(|controller| (controller, controller.name(Version::Unified)))
         .filter(|(_, name)| within(&has, name) && !within(&enabled, name))
-        .filter_map(|(controller, name)| {
-            file::write(&control, &format!("+{name}")).err().map(|error| (controller, error))
-        })
-        .collect()
+        .collect();
+    let barred = !lacking.is_empty() && is_inner_with_processes(directory);
+    let enable = |name: &str| match barred {
+        true => Err(Error::os(format!("write \"+{name}\" to"), control.display())(Errno::BUSY)),
+        false => file::write(&control, &format!("+{name}")),
+    };
+    lacking.into_iter().filter_map(|(c, name)| enable(name).err().map(|error| (c, error))).collect()
+}
+
+/// Whether controllers must not be handed down from here, because the cgroup has processes
+/// and is not the root of all, which alone has no `cgroup.type`.
+///
+/// The kernel would refuse memory and io, but hand down cpu, cpuset and pids for threads:
+/// the cgroups below could then take no process at all (`cgroup-v2.rst`, "domain invalid").
+fn is_inner_with_processes(directory: &Path) -> bool {
+    directory.join("cgroup.type").exists() && !processes(directory).is_empty()
 }
 
 fn move_process(pid: u32, directory: &Path) -> Result<()> {
