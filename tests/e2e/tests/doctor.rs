@@ -214,6 +214,7 @@ fn a_session_that_is_open_is_no_leftover() {
 fn lost_log_lines_are_told() {
     let host = host();
     host.ssh("alice").cmd("true").run().ok();
+    host.wait_log(&["event=session_close"]);
     host.sh("printf ... >/run/cgsandbox/lost");
     assert_note(&host, &["3 lines were lost"]);
     assert_eq!(host.read("/run/cgsandbox/lost").unwrap(), "...", "it only looks");
