@@ -3,7 +3,11 @@
 
 use cgsandbox_rig::{Host, Running, patience};
 
-const AT_ONCE: usize = 100;
+/// A hundred; on an emulated machine as many as it can serve before the module's longest
+/// time-out.
+fn at_once() -> usize {
+    if patience(1.0).as_secs() > 1 { 20 } else { 100 }
+}
 
 /// They wait for each other: on a small or busy machine longer than one login may take.
 fn unhurried() -> String {
@@ -29,7 +33,7 @@ fn assert_all_succeed(running: Vec<Running>) {
 fn a_hundred_sessions_of_one_user_come_and_go_at_once() {
     let host = host();
     for _ in 0..3 {
-        assert_all_succeed((0..AT_ONCE).map(|_| open_and_close(&host, "alice")).collect());
+        assert_all_succeed((0..at_once()).map(|_| open_and_close(&host, "alice")).collect());
         host.assert_nothing_left();
     }
 }
@@ -37,7 +41,7 @@ fn a_hundred_sessions_of_one_user_come_and_go_at_once() {
 #[test]
 fn sessions_of_two_users_do_not_disturb_each_other() {
     let host = host();
-    let users = ["alice", "bob"].into_iter().cycle().take(AT_ONCE);
+    let users = ["alice", "bob"].into_iter().cycle().take(at_once());
     assert_all_succeed(users.map(|user| open_and_close(&host, user)).collect());
     host.assert_nothing_left();
 }
@@ -46,9 +50,13 @@ fn sessions_of_two_users_do_not_disturb_each_other() {
 fn gc_does_not_disturb_logins() {
     let host = host();
     for _ in 0..5 {
-        let mut running: Vec<Running> = (0..20).map(|_| open_and_close(&host, "alice")).collect();
-        running.extend((0..5).map(|_| host.as_root(["cgsandbox", "gc"]).start()));
-        assert_all_succeed(running);
+        let logins = (0..20).map(|_| open_and_close(&host, "alice")).collect();
+        // It may find the user's lock taken for too long, and says so then: no matter here.
+        let collectors = [(); 5].map(|()| host.as_root(["cgsandbox", "gc"]).start());
+        assert_all_succeed(logins);
+        for collector in collectors {
+            collector.finish(patience(60.0));
+        }
     }
     host.assert_nothing_left();
 }
