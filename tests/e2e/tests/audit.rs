@@ -106,10 +106,14 @@ fn no_terminal_or_host_name_forges_a_line() {
     assert!(host.log().iter().all(|line| !line.contains('\n')), "{:?}", host.log());
 }
 
+/// The shortest of five: what the log costs, every one of them has to pay.
 fn time_of_login(host: &Host) -> Duration {
-    let start = Instant::now();
-    host.as_root(["pamtester", "sshd", "alice", "open_session"]).run().ok();
-    start.elapsed()
+    let login = || {
+        let start = Instant::now();
+        host.as_root(["pamtester", "sshd", "alice", "open_session"]).run().ok();
+        start.elapsed()
+    };
+    (0..5).map(|_| login()).min().unwrap()
 }
 
 #[test]
