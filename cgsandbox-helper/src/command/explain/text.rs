@@ -220,12 +220,10 @@ fn effects(prospect: &Prospect) -> String {
     let mut of_leader = Vec::new();
     for (name, soft, hard) in &sandbox.rlimits {
         let number = |limit: &Option<u64>| limit.map_or("unlimited".to_owned(), |n| n.to_string());
-        of_leader.push(format!(
-            "{:widest$}  {} (hard {})",
-            name.name(),
-            number(soft),
-            number(hard)
-        ));
+        let lacks = prospect.missing.iter().any(|unfit| unfit.directive == name.directive());
+        let refused = if lacks { ", which is refused; see below" } else { "" };
+        let (soft, hard) = (number(soft), number(hard));
+        of_leader.push(format!("{:widest$}  {soft} (hard {hard}){refused}", name.name()));
     }
     of_leader.push(format!("{:widest$}  0 where it is lower", "oom_score_adj"));
     text += "  the login's process, and all that it starts\n";
