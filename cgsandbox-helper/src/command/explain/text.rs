@@ -221,7 +221,7 @@ fn effects(prospect: &Prospect) -> String {
     for (name, soft, hard) in &sandbox.rlimits {
         let number = |limit: &Option<u64>| limit.map_or("unlimited".to_owned(), |n| n.to_string());
         let lacks = prospect.missing.iter().any(|unfit| unfit.directive == name.directive());
-        let refused = if lacks { ", which is refused; see below" } else { "" };
+        let refused = if lacks { ", refused" } else { "" };
         let (soft, hard) = (number(soft), number(hard));
         of_leader.push(format!("{:widest$}  {soft} (hard {hard}){refused}", name.name()));
     }
