@@ -73,6 +73,16 @@ pub fn of_user(tree: &Tree, uid: u32) -> Counters {
     counters
 }
 
+/// What a user has in tmpfs files and shared memory, in bytes (memory.stat, "shmem").
+pub fn shared_memory(tree: &Tree, uid: u32) -> Option<u64> {
+    let (version, path) = place(tree, Controller::Memory, &|h| tree.user_in(h, uid))?;
+    let key = match version {
+        Version::Unified => "shmem",
+        Version::Legacy => "total_shmem",
+    };
+    field(&path.join("memory.stat"), key)
+}
+
 /// The sums of two sets of counters.
 pub fn sum(mut some: Counters, others: Counters) -> Counters {
     for (key, value) in others {

@@ -11,6 +11,9 @@ use crate::teardown::{self, Residue};
 /// How long to wait for a login or logout of the user that is under way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long one user's leftovers may take.
+const BUDGET: Duration = Duration::from_secs(60);
+
 /// What a collection came to.
 #[derive(Debug, Default)]
 pub struct Collected {
@@ -33,7 +36,7 @@ pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
         uids.dedup();
         for uid in uids {
             match state.lock(uid, PATIENCE) {
-                Ok(_lock) => collected.removed.extend(teardown::sweep(state, &tree, uid)),
+                Ok(_lock) => collected.removed.extend(teardown::sweep(state, &tree, uid, BUDGET)),
                 Err(error) => collected.failed.push(error),
             }
         }

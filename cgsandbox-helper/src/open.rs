@@ -96,6 +96,11 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     let Choice::Confined(confined) = policy.choose(&subject, &login.service) else {
         return Ok(None);
     };
+    if namespace::is_inside(state) {
+        let cause = "this daemon itself was started inside a sandbox; \
+                     start it anew from the console or from an exempt user's login";
+        return Err(Error::new("build a sandbox for", login.user.escape_default(), cause));
+    }
     prepared.and_then(|()| state.publish_on_error(policy.on_error))?;
     let mut host = Host::look(&policy.cgroup_root)?;
     plan::back_end(&host)?;
@@ -165,7 +170,7 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
     let lock = state.lock(uid, login.patience())?;
     // Most logins find nothing of the user's, and need not look through it.
     if state.user(uid).exists() || tree.has_user(uid) {
-        teardown::sweep(state, tree, uid);
+        teardown::sweep(state, tree, uid, login.patience() / 2);
     }
     if let Some(max) = sandbox.max_logins
         && teardown::live_sessions(state, uid).len() as u64 >= max

@@ -3,17 +3,23 @@
 //! Every step here can be repeated, and does nothing to a session whose leader lives or
 //! whose cgroup has a process in it. Whoever removes holds the user's lock.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::audit::{Event, Level};
 use crate::cgroup::{Membership, Tree, mounted};
 use crate::error::{Error, Result};
 use crate::session::{Leader, Session, Stage};
 use crate::state::State;
-use crate::{limits, namespace};
+use crate::{account, limits, namespace};
 
 /// How long a process that is past its end may keep its cgroup busy.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// How long the clean-up after a logout may take; the next login or `gc` goes on with it.
+const SWEEP_BUDGET: Duration = Duration::from_millis(500);
+
+/// So little memory in tmpfs files, in bytes, is not worth keeping a user's cgroup for.
+const SHARED_MEMORY_TO_FORGET: u64 = 256 << 10;
 
 /// How long to wait for a user's lock when there is no deadline to keep.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
@@ -39,8 +45,9 @@ pub fn tree_of(session: &Session) -> Result<Tree> {
 pub fn live_sessions(state: &State, uid: u32) -> Vec<Session> {
     Session::ids(state, uid)
         .into_iter()
+        .filter(|id| Leader::of_session(id).is_some_and(|leader| leader.is_alive()))
         .filter_map(|id| Session::read(state, uid, &id))
-        .filter(|session| session.stage != Stage::Closed && session.leader.is_alive())
+        .filter(|session| session.stage != Stage::Closed)
         .collect()
 }
 
@@ -66,8 +73,11 @@ pub fn take_back(state: &State, session: &Session) {
 }
 
 /// Removes what the user's ended sessions left behind, and says so in the log.
-pub fn sweep(state: &State, tree: &Tree, uid: u32) -> Vec<Residue> {
-    let removed = remove_ended(state, tree, uid).unwrap_or_else(|error| {
+///
+/// Takes no longer than `budget` and leaves the rest to the next: what a user leaves behind
+/// must not make that user's logins overrun their deadline.
+pub fn sweep(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Vec<Residue> {
+    let removed = remove_ended(state, tree, uid, budget).unwrap_or_else(|error| {
         complain(state, uid, &error);
         Vec::new()
     });
@@ -83,16 +93,21 @@ pub fn sweep(state: &State, tree: &Tree, uid: u32) -> Vec<Residue> {
 
 /// As [`sweep`], for the end of a session that the log has already.
 pub fn sweep_quietly(state: &State, tree: &Tree, uid: u32) -> Result<()> {
-    remove_ended(state, tree, uid).map(drop)
+    remove_ended(state, tree, uid, SWEEP_BUDGET).map(drop)
 }
 
-fn remove_ended(state: &State, tree: &Tree, uid: u32) -> Result<Vec<Residue>> {
+fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Result<Vec<Residue>> {
+    let end = Instant::now() + budget;
     let mut ids = [Session::ids(state, uid), tree.sessions(uid)].concat();
     ids.sort_unstable();
     ids.dedup();
     let mut removed = Vec::new();
     let mut in_use = false;
     for id in ids {
+        if Instant::now() >= end {
+            in_use = true;
+            break;
+        }
         let record = Session::read(state, uid, &id);
         let reason = match &record {
             // Its cgroups are elsewhere: a gc that looks there removes them.
@@ -114,8 +129,7 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32) -> Result<Vec<Residue>> {
         if record.as_ref().is_some_and(|session| session.kill_at_logout) {
             tree.kill_session(uid, &id);
         }
-        let patience = if tree.members(uid, &id).is_empty() { PATIENCE } else { Duration::ZERO };
-        if tree.remove_session(uid, &id, patience)? {
+        if !tree.has_members(uid, &id) && tree.remove_session(uid, &id, PATIENCE)? {
             Session::forget(state, uid, &id)?;
             removed.push(Residue { uid, session: id, reason });
         } else {
@@ -132,7 +146,11 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32) -> Result<Vec<Residue>> {
 fn remove_user(state: &State, tree: &Tree, uid: u32) -> Result<()> {
     // The namespace first: it shows the user's cgroup, and its pin must not outlive it.
     namespace::release(state, uid)?;
-    tree.remove_user(uid)?;
+    // Files in tmpfs and shared memory outlive their makers. As long as the user's cgroup is
+    // there they count in it; with a new one for each login they would count nowhere.
+    if account::shared_memory(tree, uid).is_none_or(|bytes| bytes < SHARED_MEMORY_TO_FORGET) {
+        tree.remove_user(uid)?;
+    }
     Session::forget_user(state, uid).map(drop)
 }
 

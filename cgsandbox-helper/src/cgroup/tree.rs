@@ -186,6 +186,12 @@ impl Tree {
         pids
     }
 
+    /// Whether a session has processes; asks the tracking hierarchy alone.
+    pub fn has_members(&self, uid: u32, session: &str) -> bool {
+        let tracking = self.hierarchies.first();
+        tracking.is_some_and(|h| !processes(&self.session_in(h, uid, session)).is_empty())
+    }
+
     /// The sessions that have a cgroup.
     pub fn sessions(&self, uid: u32) -> Vec<String> {
         self.children("session-", |hierarchy| self.user_in(hierarchy, uid))
