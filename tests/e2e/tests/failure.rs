@@ -14,7 +14,7 @@ const TRACE: &str = "/run/trace";
 /// until then the real one.
 fn host(on_error: &str) -> Host {
     let policy = format!("on_error = {on_error:?}\n[profile.default]\ntasks_max = 50\n");
-    let arguments = format!("helper={STAND_IN} timeout={}s", patience(2.0).as_secs());
+    let arguments = format!("helper={STAND_IN} timeout={}s", patience(2.0).as_secs().min(6));
     let host = Host::build().user("alice").policy(&policy).module_arguments(&arguments).start();
     host.sh(&format!("cp {HELPER} {STAND_IN}"));
     host
