@@ -36,8 +36,10 @@ fn ten_thousand_sessions_leave_nothing() {
     eventually("some sessions are closed", 60.0, || closed(driver.stdout()) > 0);
     let at_first = open_files();
     eventually("half of the sessions are closed", 300.0, || {
-        assert!(driver.is_running(), "{}", driver.stderr());
-        closed(driver.stdout()) >= cycles() / 2
+        let runs = driver.is_running();
+        let done = closed(driver.stdout()) >= cycles() / 2;
+        assert!(runs || done, "{}", driver.stderr());
+        done
     });
     // What differs may be the open session's: its socket, its namespaces.
     let now = open_files();

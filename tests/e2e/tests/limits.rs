@@ -290,13 +290,13 @@ fn cpu_time(host: &Host) -> Duration {
 #[test]
 fn files_in_tmpfs_count_after_logout() {
     let host = host("memory_max = \"64M\"\nmemory_swap_max = \"0\"");
-    host.sh("mkdir -m 1777 /mnt/shared && mount -t tmpfs -o mode=1777 x /mnt/shared");
+    host.sh("mount -t tmpfs -o mode=1777 x /srv");
     for number in 0..4 {
-        host.ssh("alice").cmd(&format!("head -c 24M /dev/zero >/mnt/shared/{number}")).run();
+        host.ssh("alice").cmd(&format!("head -c 24M /dev/zero >/srv/{number}")).run();
     }
-    let used = host.sh("du -sm /mnt/shared | cut -f1").parse::<u64>().unwrap();
+    let used = host.sh("du -sm /srv | cut -f1").parse::<u64>().unwrap();
     assert!(used <= 64, "{used} MB are held with a limit of 64");
-    host.sh("rm /mnt/shared/*; umount /mnt/shared");
+    host.sh("umount /srv");
     host.as_root(["cgsandbox", "gc"]).run().ok();
     host.assert_nothing_left();
 }
