@@ -3,7 +3,7 @@
 //! It runs inside the host, takes orders on stdin and answers on stdout, a line each:
 //!
 //! ```text
-//! run COUNT GAP_MS   COUNT logins one after another, each after a pause; a line for each
+//! run COUNT GAP_MS   COUNT logins one after another, each opened after a pause; a line for each
 //! hold USER          a login that stays until this process ends; one line
 //! ```
 
@@ -106,14 +106,12 @@ pub fn serve(words: &[&str]) {
 fn run(operation: &Operation, gap: Duration) {
     match operation {
         Operation::Pam { service, user } => {
-            std::thread::sleep(gap);
-            in_child(|| through_pam(service, user).say())();
+            in_child(|| through_pam(service, user, gap).say())();
         }
         Operation::Write { below } => {
             let fresh = below.join("fresh");
             std::fs::create_dir(&fresh).expect("can't make a cgroup");
-            std::thread::sleep(gap);
-            in_child(|| by_write(&fresh).say())();
+            in_child(|| by_write(&fresh, gap).say())();
             remove_cgroup(&fresh);
         }
     }
@@ -143,10 +141,10 @@ fn in_child(job: impl FnOnce()) -> impl FnOnce() {
     }
 }
 
-fn through_pam(service: &str, user: &str) -> Login {
+fn through_pam(service: &str, user: &str, gap: Duration) -> Login {
     let mut pam = Pam::start(service, user)
         .unwrap_or_else(|code| panic!("pam_start({service:?}) returned {code}"));
-    let mut login = timed_open(&mut pam);
+    let mut login = timed_open(&mut pam, gap);
     let start = Instant::now();
     let code = pam.close_session();
     login.close = start.elapsed();
@@ -156,8 +154,9 @@ fn through_pam(service: &str, user: &str) -> Login {
     login
 }
 
-fn timed_open(pam: &mut Pam) -> Login {
+fn timed_open(pam: &mut Pam, gap: Duration) -> Login {
     let before = own_cgroups();
+    std::thread::sleep(gap);
     let start = Instant::now();
     let code = pam.open_session();
     let open = start.elapsed();
@@ -165,9 +164,10 @@ fn timed_open(pam: &mut Pam) -> Login {
     Login { open, close: Duration::ZERO, code, moved, largest_child: largest_child() }
 }
 
-fn by_write(cgroup: &Path) -> Login {
+fn by_write(cgroup: &Path, gap: Duration) -> Login {
     let procs = cgroup.join("cgroup.procs");
     let before = own_cgroups();
+    std::thread::sleep(gap);
     let start = Instant::now();
     let procs = OpenOptions::new().write(true).open(procs);
     procs.and_then(|mut procs| procs.write_all(b"0")).expect("can't enter a cgroup");
@@ -181,7 +181,7 @@ fn hold(operation: &Operation, user: &str) {
     let started = in_child(|| {
         let mut pam = Pam::start(service, user)
             .unwrap_or_else(|code| panic!("pam_start({service:?}) returned {code}"));
-        timed_open(&mut pam).say();
+        timed_open(&mut pam, Duration::ZERO).say();
         loop {
             std::thread::park();
         }

@@ -44,7 +44,7 @@ impl Findings {
             "{:28}{:>8}{:>9}{:>8} {:>8}{:>9}{:>8}",
             "", "p50", "p99", "x first", "p50", "p99", "x first"
         );
-        for row in &self.rows {
+        for row in Stack::ALL.map(|stack| self.row(stack)) {
             let (quickly, slowly) = (p50(&row.back_to_back), p50(&row.with_gaps));
             println!(
                 "{:28}{quickly:>8.3}{:>9.3}{:>8.2} {slowly:>8.3}{:>9.3}{:>8.2}",
@@ -59,8 +59,7 @@ impl Findings {
 
     fn print_notes(&self) {
         println!();
-        let neighbour = self.row(Stack::Cgroup);
-        let all = || neighbour.back_to_back.iter().chain(&neighbour.with_gaps);
+        let all = || self.row(Stack::Cgroup).logins();
         if let Some(failed) = all().find(|login| login.code != 0) {
             println!("pam_cgroup fails on this host, with code {} (pam(3))", failed.code);
         } else if all().all(|login| !login.moved) {
@@ -103,9 +102,9 @@ impl Findings {
     }
 
     fn judge_weight(&self) {
-        let ours = self.rows.iter().filter(|row| matches!(row.stack, Stack::First | Stack::Later));
-        let logins = ours.flat_map(|row| row.back_to_back.iter().chain(&row.with_gaps));
-        let helper = logins.map(|login| login.largest_child).max().unwrap_or_default();
+        let ours = [Stack::First, Stack::Later].map(|stack| self.row(stack));
+        let helper = ours.into_iter().flat_map(Row::logins).map(|login| login.largest_child).max();
+        let helper = helper.unwrap_or_default();
         let number = format!("{helper} kB");
         verdict(&format!("helper's peak memory <= {HELPER_KB} kB"), helper <= HELPER_KB, &number);
         let module = self.module_bytes.div_ceil(1000);
@@ -117,7 +116,9 @@ impl Findings {
     }
 
     fn judge_crowd(&self) {
-        for (alone, crowded) in self.crowd.alone.iter().zip(&self.crowd.crowded) {
+        let pairs = self.crowd.alone.iter().zip(&self.crowd.crowded);
+        let is_ours = |row: &Row| matches!(row.stack, Stack::First | Stack::Later);
+        for (alone, crowded) in pairs.filter(|(alone, _)| is_ours(alone)) {
             let quick = p50(&crowded.back_to_back) / p50(&alone.back_to_back);
             let slow = p50(&crowded.with_gaps) / p50(&alone.with_gaps);
             let which = if alone.stack == Stack::First { "first" } else { "later" };
