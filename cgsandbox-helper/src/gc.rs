@@ -47,6 +47,7 @@ pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
             collected.failed.push(error);
         }
     }
+    Session::forget_dangling(state);
     Ok(collected)
 }
 

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::cgroup::{Controller, Tree, Version, find_hierarchies};
+use crate::cgroup::{Controller, Tree, Version, mounted};
 use crate::error::{Error, Result};
-use crate::kernel_file;
 use crate::namespace;
 use crate::policy::Profile;
 
@@ -53,8 +52,6 @@ pub struct Host {
     pub memory_bytes: u64,
     /// Why there can be no own procfs for a user, if that is so.
     pub no_procfs: Option<Error>,
-    /// The text of `/proc/self/mountinfo`.
-    pub mountinfo: String,
     /// Why there are no cgroups, where the host has none that can be written.
     pub no_cgroups: Option<String>,
     absent_files: Vec<&'static str>,
@@ -65,15 +62,13 @@ pub struct Host {
 impl Host {
     /// Looks without changing anything. `cgroup_root` is the configured one.
     pub fn look(cgroup_root: &str) -> Result<Self> {
-        let mountinfo = kernel_file::mountinfo()?;
-        let tree = Tree::new(&find_hierarchies(&mountinfo), cgroup_root);
+        let tree = Tree::new(&mounted()?, cgroup_root);
         let none = tree.hierarchies().is_empty();
         let mut host = Host {
             tree,
             systemd: Path::new("/run/systemd/system").is_dir(),
             memory_bytes: memory_bytes(),
             no_procfs: namespace::lack(),
-            mountinfo,
             no_cgroups: none.then(|| "no cgroup hierarchy is mounted".to_owned()),
             absent_files: Vec::new(),
             refused: BTreeMap::new(),

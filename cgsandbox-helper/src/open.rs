@@ -105,7 +105,7 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     let mut host = Host::look(&policy.cgroup_root)?;
     plan::back_end(&host)?;
     let patience = login.patience();
-    namespace::make_state_private(state, &host.mountinfo, patience)?;
+    namespace::make_store(state, patience)?;
     let sharing = state.share_host(patience)?;
     match host.prepare_cgroups() {
         Err(error) if !error.is_lack() => return Err(error),

@@ -7,7 +7,9 @@
 //! lock/UID              held while the sandbox of a user is built or taken down
 //! lock/host             held while what all users share is made or removed
 //! user/UID/session/ID   a login: who, from where, and what it was before
-//! user/UID/ns/mnt       the user's mount namespace, pinned
+//! opened/PID-START-N    symlink to the record of the login that a process opened
+//! store                 the mount namespace that the next ones are pinned in
+//! user/UID/ns/mnt       the user's mount namespace, pinned in the store
 //! user/UID/hidepid      how that namespace's /proc is mounted
 //! ```
 
@@ -51,7 +53,7 @@ impl State {
     pub fn prepare(&self) -> Result<()> {
         make_directory(&self.directory)?;
         self.must_be_roots_own()?;
-        for name in ["lock", "user"] {
+        for name in ["lock", "user", "opened"] {
             make_directory(&self.directory.join(name))?;
         }
         Ok(())

@@ -319,15 +319,22 @@ impl Host {
         let strays = self.processes().into_iter().filter(is_users);
         left.extend(strays.map(|one| format!("process {} {}", one.pid, one.command)));
         let mut mounts = self.mount_table();
-        // The directory's own private mount is made once, and stays; a test may have remounted
-        // the hierarchies.
+        // The directory's own private mount and its store are made once, and stay; a test may
+        // have remounted the hierarchies.
         mounts.retain(|line| {
             let path = line.split(' ').nth(1).unwrap_or_default();
-            let stays = path == "/run/cgsandbox" || path.starts_with("/sys/fs/cgroup");
+            let is_ours = ["/run/cgsandbox", "/run/cgsandbox/store"].contains(&path);
+            let stays = is_ours || path.starts_with("/sys/fs/cgroup");
             !self.mounts.contains(line) && !stays
         });
         left.extend(mounts.into_iter().map(|line| format!("mount {line}")));
-        let state = self.as_root(["find", "/run/cgsandbox/user", "-mindepth", "1"]);
+        let state = self.as_root([
+            "find",
+            "/run/cgsandbox/user",
+            "/run/cgsandbox/opened",
+            "-mindepth",
+            "1",
+        ]);
         left.extend(state.run().stdout.lines().map(str::to_owned));
         left
     }

@@ -1,0 +1,93 @@
+//! The user's mount namespace: its own /proc, and nothing of ours or of other users' cgroups.
+//!
+//! The first session of a user builds it and pins it; later ones join the same, so that tmux and everything else of the
+//! user's sees the same mounts. No process has to live on for it, and the last session
+//! out unpins it.
+//!
+//! Everything needs the mount API of Linux 5.8. Older kernels have one set of options
+//! for all procfs mounts of a pid namespace: mounting one with `hidepid=` there would
+//! change the host's.
+
+mod pin;
+mod view;
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use nix::sched::{CloneFlags, setns};
+
+use crate::cgroup::Tree;
+use crate::config::value::HidePid;
+use crate::error::{Error, Result};
+use crate::state::State;
+
+pub use pin::{make_store, pinned, release};
+pub use view::{is_inside, lack};
+
+/// The user's namespace, joined when it is there and else built.
+pub fn obtain(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<OwnedFd> {
+    match pinned(state, uid)? {
+        Some(namespace) if note(state, uid).exists() => {
+            adjust(state, uid, &namespace, hidepid)?;
+            Ok(namespace)
+        }
+        // Pinned, and its builder died before it was furnished: nobody is in it.
+        Some(_) => {
+            release(state, uid)?;
+            build(state, tree, uid, hidepid)
+        }
+        None => build(state, tree, uid, hidepid),
+    }
+}
+
+/// Whether process `pid` is in `namespace`, as the kernel tells it.
+pub fn holds(namespace: &OwnedFd, pid: u32) -> Result<bool> {
+    let path = format!("/proc/{pid}/ns/mnt");
+    let of_process = std::fs::metadata(&path).map_err(Error::os("look at", &path))?;
+    let of_namespace =
+        rustix::fs::fstat(namespace).map_err(Error::os("look at", "the pinned namespace"))?;
+    Ok((of_process.dev(), of_process.ino()) == (of_namespace.st_dev, of_namespace.st_ino))
+}
+
+fn note(state: &State, uid: u32) -> PathBuf {
+    state.user(uid).join("hidepid")
+}
+
+fn build(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<OwnedFd> {
+    let namespace = pin::make(state, uid)?;
+    within(&namespace, || view::furnish(state, tree, uid, hidepid))?;
+    // Last: it says that the namespace is furnished.
+    state.write(&note(state, uid), hidepid.to_string().as_bytes())?;
+    Ok(namespace)
+}
+
+/// Does `work` in `namespace` and comes back.
+fn within<T>(namespace: &OwnedFd, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let host = own_namespace()?;
+    enter(namespace)?;
+    let done = work();
+    enter(&host)?;
+    done
+}
+
+fn enter(namespace: &OwnedFd) -> Result<()> {
+    setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS)
+        .map_err(Error::os("enter", "a mount namespace"))
+}
+
+/// Brings the /proc of a namespace that is in use to what the policy says now.
+fn adjust(state: &State, uid: u32, namespace: &OwnedFd, hidepid: HidePid) -> Result<()> {
+    let note = note(state, uid);
+    if std::fs::read_to_string(&note).is_ok_and(|mounted| mounted == hidepid.to_string()) {
+        return Ok(());
+    }
+    within(namespace, || view::adjust_procfs(hidepid))?;
+    state.write(&note, hidepid.to_string().as_bytes())
+}
+
+fn own_namespace() -> Result<OwnedFd> {
+    let path = "/proc/self/ns/mnt";
+    File::open(path).map(OwnedFd::from).map_err(Error::os("open", path))
+}

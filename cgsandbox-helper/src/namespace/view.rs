@@ -1,0 +1,169 @@
+//! What a user's mount namespace shows: an own /proc, of all users' cgroups the own one, and
+//! nothing of our state.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
+    fsconfig_create, fsconfig_reconfigure, fsconfig_set_string, fsmount, fsopen, fspick,
+    move_mount, open_tree,
+};
+
+use crate::cgroup::Tree;
+use crate::config::value::HidePid;
+use crate::error::{Error, Result};
+use crate::kernel_file;
+use crate::state::State;
+
+/// In a sandbox's empty `/run/cgsandbox`: tells the `cgsandbox` command where it runs.
+const INSIDE: &str = "inside-a-sandbox";
+
+/// Mounts it all in the mount namespace that this process is in.
+pub fn furnish(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<()> {
+    hide_processes(hidepid)?;
+    hide_cgroups(tree, uid)?;
+    hide_state(state)
+}
+
+/// Changes how much the /proc of the mount namespace that this process is in shows.
+pub fn adjust_procfs(hidepid: HidePid) -> Result<()> {
+    let about = |e: Errno| Error::os(format!("set hidepid={hidepid} on"), "the sandbox's /proc")(e);
+    let procfs = fspick(CWD, "/proc", FsPickFlags::FSPICK_CLOEXEC).map_err(about)?;
+    fsconfig_set_string(&procfs, "hidepid", hidepid.to_string()).map_err(about)?;
+    fsconfig_reconfigure(&procfs).map_err(about)
+}
+
+/// Why this kernel cannot give a mount namespace its own procfs; nothing when it can.
+pub fn lack() -> Option<Error> {
+    procfs_context(HidePid::Invisible).err().map(|mut error| {
+        error.cause = format!("{}; it takes Linux 5.8", error.cause);
+        error
+    })
+}
+
+/// Whether this process is inside a sandbox, where the state is not to be seen.
+pub fn is_inside(state: &State) -> bool {
+    state.directory().join(INSIDE).exists()
+}
+
+/// A procfs instance of its own, not mounted anywhere yet.
+fn new_procfs(hidepid: HidePid) -> Result<OwnedFd> {
+    let about = |e: Errno| Error::os("make", format!("a procfs with hidepid={hidepid}"))(e);
+    let context = procfs_context(hidepid)?;
+    fsconfig_create(&context).map_err(about)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, hardened()).map_err(about)
+}
+
+/// A procfs instance as far as it is only asked for: this shows whether the kernel can.
+fn procfs_context(hidepid: HidePid) -> Result<OwnedFd> {
+    let about = |e: Errno| Error::os("ask for", format!("a procfs with hidepid={hidepid}"))(e);
+    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).map_err(about)?;
+    // By name, not by number: names came with the options that belong to one instance,
+    // so a kernel whose options are the whole pid namespace's refuses here.
+    fsconfig_set_string(&context, "hidepid", hidepid.to_string()).map_err(about)?;
+    Ok(context)
+}
+
+/// Puts an own procfs over /proc, and over every other procfs that is mounted somewhere.
+fn hide_processes(hidepid: HidePid) -> Result<()> {
+    let procfs = new_procfs(hidepid)?;
+    let others = other_procfs(&kernel_file::mountinfo()?);
+    // First of all, for before Linux 6.15 only a mount that is somewhere can be copied.
+    attach(&procfs, Path::new("/proc"))
+        .map_err(Error::os("mount the sandbox's procfs over", "/proc"))?;
+    for other in others {
+        let about = |e: Errno| Error::os("mount the sandbox's procfs over", &other)(e);
+        let copy = copy_mount(&procfs, Path::new("")).map_err(about)?;
+        attach(&copy, Path::new(&other)).map_err(about)?;
+    }
+    Ok(())
+}
+
+/// Where `mountinfo` has a procfs other than at /proc and below it.
+fn other_procfs(mountinfo: &str) -> Vec<String> {
+    mountinfo
+        .lines()
+        .filter_map(|line| {
+            let (before, after) = line.split_once(" - ")?;
+            let mut fields = before.split(' ').skip(3);
+            let (root, mount) = (fields.next()?, fields.next()?);
+            let other = root == "/" && mount != "/proc" && !mount.starts_with("/proc/");
+            (after.starts_with("proc ") && other).then(|| crate::cgroup::unescape(mount))
+        })
+        .collect()
+}
+
+/// Shows, of all users' cgroups, this one's: names, members and numbers of the others
+/// would tell who is logged in and what they run.
+fn hide_cgroups(tree: &Tree, uid: u32) -> Result<()> {
+    // The same empty directory serves all hierarchies.
+    let cover = new_tmpfs()?;
+    for (at, hierarchy) in tree.hierarchies().iter().enumerate() {
+        let (root, own) = (tree.root_in(hierarchy), tree.user_in(hierarchy, uid));
+        let about = |e: Errno| Error::os("hide other users' cgroups at", root.display())(e);
+        let view = copy_mount(CWD, &own).map_err(about)?;
+        match at {
+            0 => attach(&cover, &root).map_err(about)?,
+            // Of the one that is attached: before Linux 6.15 others cannot be copied.
+            _ => {
+                attach(&copy_mount(&cover, Path::new("")).map_err(about)?, &root).map_err(about)?
+            }
+        }
+        match DirBuilder::new().mode(0o755).create(&own) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(Error::os("create", own.display())(error));
+            }
+            _ => {}
+        }
+        attach(&view, &own).map_err(about)?;
+    }
+    Ok(())
+}
+
+/// A copy of the mount at `path`, or of `from` itself where that is empty, mounted nowhere.
+fn copy_mount(from: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(from, path, flags)
+}
+
+/// Puts an empty directory over our state.
+fn hide_state(state: &State) -> Result<()> {
+    let directory = state.directory();
+    let about = |e: Errno| Error::os("hide", directory.display())(e);
+    attach(&new_tmpfs()?, directory).map_err(about)?;
+    let marker = directory.join(INSIDE);
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o444)
+        .open(&marker)
+        .map(drop)
+        .map_err(Error::os("create", marker.display()))
+}
+
+fn new_tmpfs() -> Result<OwnedFd> {
+    let about = |e: Errno| Error::os("make", "a tmpfs")(e);
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(about)?;
+    fsconfig_set_string(&context, "source", "cgsandbox").map_err(about)?;
+    fsconfig_set_string(&context, "mode", "0755").map_err(about)?;
+    fsconfig_create(&context).map_err(about)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, hardened()).map_err(about)
+}
+
+fn attach(mount: &OwnedFd, target: &Path) -> rustix::io::Result<()> {
+    move_mount(mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+fn hardened() -> MountAttrFlags {
+    MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC
+}
