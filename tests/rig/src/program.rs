@@ -150,7 +150,8 @@ pub struct Running {
 }
 
 impl Running {
-    fn watch(name: String, mut child: Child) -> Self {
+    /// A child of the caller's, with its three streams piped; `name` is for messages.
+    pub fn watch(name: String, mut child: Child) -> Self {
         let stdin = child.stdin.take();
         let stdout = Collector::of(child.stdout.take().expect("stdout is piped"));
         let stderr = Collector::of(child.stderr.take().expect("stderr is piped"));

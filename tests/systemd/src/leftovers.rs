@@ -1,0 +1,61 @@
+//! What users who are gone have left.
+
+use std::time::{Duration, Instant};
+
+use cgsandbox_rig::{Process, patience};
+
+use crate::command;
+use crate::machine::Machine;
+
+impl Machine {
+    /// Waits until the test's users are gone, which takes logind ten seconds after the last
+    /// logout, and panics with what is left after that: a process, a unit, a drop-in, a
+    /// cgroup, a mount or a record of ours.
+    #[track_caller]
+    pub fn assert_nothing_left(&self) {
+        let deadline = Instant::now() + patience(10.0);
+        let mut left = self.leftovers();
+        while !left.is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(300));
+            left = self.leftovers();
+        }
+        assert!(left.is_empty(), "left:\n{}\nlog:\n{}", left.join("\n"), self.log().join("\n"));
+    }
+
+    /// What there is of the test's users.
+    pub fn leftovers(&self) -> Vec<String> {
+        let is_users = |one: &Process| self.users.iter().any(|user| user.uid == one.uid);
+        let mut left: Vec<String> = Process::all()
+            .into_iter()
+            .filter(is_users)
+            .map(|one| format!("process {} {}", one.pid, one.command))
+            .collect();
+        for user in &self.users {
+            let uid = user.uid;
+            left.extend(units(&format!(
+                "user-{uid}.slice user@{uid}.service user-runtime-dir@{uid}.service"
+            )));
+            let drop_ins = self.runtime_drop_ins(&user.name);
+            left.extend(drop_ins.into_iter().map(|name| format!("drop-in {name} of {uid}")));
+            left.extend(found(&format!("find /sys/fs/cgroup -depth -name 'user-{uid}.slice'")));
+        }
+        left.extend(units("'cgsandbox-*'"));
+        left.extend(found("find /run/cgsandbox/user -mindepth 1"));
+        left.extend(found("find /sys/fs/cgroup -depth -name 'cgsandbox*'"));
+        left.extend(found("grep -F ' /run/cgsandbox/' /proc/1/mountinfo"));
+        left
+    }
+}
+
+/// Units that match and are loaded, failed ones with them.
+fn units(patterns: &str) -> Vec<String> {
+    found(&format!(
+        "systemctl list-units --all --plain --no-legend {patterns} | grep -v ' inactive '"
+    ))
+}
+
+/// The lines that a command prints; its failure is that there are none.
+fn found(command: &str) -> Vec<String> {
+    let text = command::sh(&format!("{command} 2>/dev/null || true"));
+    text.lines().map(str::to_owned).collect()
+}
