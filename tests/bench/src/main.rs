@@ -86,7 +86,7 @@ fn describe(host: &Host, size: Size) {
     };
     println!("{name}, Linux {kernel}, {cpus} CPUs, cgroups {cgroups}");
     println!(
-        "{} logins a row and regime, in turns of 10; load before {}",
+        "{} logins for each number; load before {}",
         size.opens,
         host.sh("cut -d' ' -f1 /proc/loadavg"),
     );
