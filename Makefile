@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DESTDIR ?=
 PAMDIR ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)/security
 
-.PHONY: all build demo test test-e2e bench install clean deps
+.PHONY: all build demo test test-all test-e2e bench install clean deps
 
 all: build
 
@@ -25,6 +25,10 @@ demo: deps
 # Everything; the last line is "N passed, N failed".
 test: deps
 	@tests/run
+
+# That, and every test for systemd on every Debian and layout of cgroups. It takes hours.
+test-all: deps
+	@tests/run unit e2e vm systemd-all
 
 # One promise: make test-e2e NAME=a_fork_bomb
 test-e2e: deps
