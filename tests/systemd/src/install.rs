@@ -3,23 +3,36 @@
 use std::fs::{Permissions, create_dir_all, read_dir, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
-/// Installs module, helper, command and the units' drop-ins from where `tests/vm/run` has
-/// put them.
+use crate::command::sh;
+
+/// Installs module, helper and command from where `tests/vm/run` has put them.
 pub fn programs() {
-    let from = std::env::var("CGSANDBOX_RIG_BINARIES").expect("CGSANDBOX_RIG_BINARIES is not set");
-    let from = Path::new(&from);
+    let from = source();
     let module = pam_directory().join("pam_cgsandbox.so");
     file(&from.join("libpam_cgsandbox.so"), &module, 0o644);
     let helper = Path::new("/usr/libexec/cgsandbox/cgsandbox-helper");
     file(&from.join("cgsandbox-helper"), helper, 0o755);
     file(&from.join("cgsandbox"), Path::new("/usr/bin/cgsandbox"), 0o755);
-    for drop_in in entries(&from.join("systemd")) {
-        let directory = Path::new("/usr/lib/systemd/system").join(drop_in.file_name().unwrap());
-        for part in entries(&drop_in) {
-            file(&part, &directory.join(part.file_name().unwrap()), 0o644);
+}
+
+/// Installs the units' drop-ins; PID 1 reads them once.
+pub fn units() {
+    static READ: Once = Once::new();
+    READ.call_once(|| {
+        for drop_in in entries(&source().join("systemd")) {
+            let directory = Path::new("/usr/lib/systemd/system").join(drop_in.file_name().unwrap());
+            for part in entries(&drop_in) {
+                file(&part, &directory.join(part.file_name().unwrap()), 0o644);
+            }
         }
-    }
+        sh("systemctl daemon-reload");
+    });
+}
+
+fn source() -> PathBuf {
+    std::env::var_os("CGSANDBOX_RIG_BINARIES").expect("CGSANDBOX_RIG_BINARIES is not set").into()
 }
 
 /// Takes the programs away again.

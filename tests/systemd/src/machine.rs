@@ -40,6 +40,7 @@ impl Machine {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         sweep::everything();
         install::programs();
+        install::units();
         builder.users.iter().for_each(account::add);
         for (service, line) in &builder.lines {
             pam::insert(service, line, pam::Place::Last);
@@ -61,7 +62,6 @@ impl Machine {
         if !builder.logind.is_empty() {
             machine.set_logind(&builder.logind);
         }
-        machine.sh("systemctl daemon-reload");
         machine
     }
 
@@ -69,6 +69,16 @@ impl Machine {
     pub fn set_logind(&self, settings: &str) {
         self.write("/etc/systemd/logind.conf.d/tests.conf", &format!("[Login]\n{settings}\n"));
         self.sh("systemctl restart systemd-logind");
+    }
+
+    /// Takes the programs away, as if the package were removed; the PAM line stays.
+    pub fn remove_programs(&self) {
+        install::remove_programs();
+    }
+
+    /// Opens, and does what else `operations` say, as a PAM application of that service.
+    pub fn pamtester(&self, service: &str, user: &str, operations: &[&str]) -> Running {
+        command::start(&[&["pamtester", service, user], operations].concat())
     }
 
     /// A login of `user`.
@@ -174,11 +184,28 @@ impl Machine {
         line.splitn(3, ':').nth(2).unwrap_or_default().to_owned()
     }
 
+    /// What a program that is to tell where it is runs; for [`Machine::assert_inside`].
+    pub const WHERE: &str = "cat /proc/self/cgroup; readlink /proc/self/ns/mnt";
+
+    /// Panics unless what [`Machine::WHERE`] printed is from below `user`'s slice and from a
+    /// mount namespace that is not the machine's.
+    #[track_caller]
+    pub fn assert_inside(&self, user: &str, printed: &str) {
+        let slice = format!(":/user.slice/{}/", self.slice(user));
+        assert!(printed.contains(&slice), "not in {slice}: {printed}");
+        assert!(printed.contains("mnt:["), "no mount namespace in {printed:?}");
+        let machines = mounts_of(1);
+        assert!(!printed.contains(&machines), "in the machine's mount namespace: {printed}");
+    }
+
     /// Whether a process is in the machine's own mount namespace.
     #[track_caller]
     pub fn is_outside(&self, pid: i32) -> bool {
-        let mounts =
-            |pid: i32| Process::read(pid).unwrap_or_else(|| panic!("no process {pid}")).mounts;
-        mounts(pid) == mounts(1)
+        mounts_of(pid) == mounts_of(1)
     }
+}
+
+#[track_caller]
+fn mounts_of(pid: i32) -> String {
+    Process::read(pid).unwrap_or_else(|| panic!("no process {pid}")).mounts
 }

@@ -10,6 +10,16 @@ use crate::command::{self, sh};
 /// As distributed; kept when the first test begins.
 const PAM_STACKS: &str = "/var/lib/guest/pam.d";
 
+/// What changes the slices of users. Debian's own for all users is in /usr/lib.
+const UNIT_FILES: [&str; 6] = [
+    "/etc/systemd/system/user-.slice.d",
+    "/run/systemd/system/user-.slice.d",
+    "/etc/systemd/system/user-2????.slice.d",
+    "/run/systemd/system/user-2????.slice.d",
+    "/etc/systemd/system.control/user-2????.slice.d",
+    "/run/systemd/system.control/user-2????.slice.d",
+];
+
 /// Ends every user of earlier tests and restores what tests change.
 pub fn everything() {
     // Whatever a test has stopped.
@@ -18,21 +28,25 @@ pub fn everything() {
         done");
     end_users();
     restore_pam_stacks();
-    let was_configured = Path::new("/etc/systemd/logind.conf.d/tests.conf").exists();
-    sh("rm -rf /etc/cgsandbox /etc/systemd/logind.conf.d/tests.conf
-        rm -rf /etc/systemd/system/user-.slice.d /run/systemd/system/user-.slice.d
-        rm -rf /etc/systemd/system.control/user-2*.slice.d /run/systemd/system.control/user-2*.slice.d
-        rm -rf /etc/systemd/system/user-2*.slice.d /run/systemd/system/user-2*.slice.d
-        rm -f /var/lib/systemd/linger/* /etc/security/limits.d/tests.conf");
-    if was_configured {
-        sh("systemctl restart systemd-logind");
-    }
+    sh("rm -rf /etc/cgsandbox /var/lib/systemd/linger/* /etc/security/limits.d/tests.conf \
+            /etc/cron.d/tests /etc/sudoers.d/tests");
+    remove_then(&["/etc/systemd/logind.conf.d/tests.conf"], "systemctl restart systemd-logind");
+    remove_then(&UNIT_FILES, "systemctl daemon-reload");
     // A user's manager that was killed is no failure of the next test.
-    sh("systemctl daemon-reload; systemctl reset-failed");
+    sh("systemctl reset-failed");
     let left =
         Path::new("/usr/bin/cgsandbox").exists().then(|| command::run(&["cgsandbox", "gc"], 30.0));
     if let Some(left) = left.filter(|it| it.status != 0) {
         println!("cgsandbox gc before the test: {}{}", left.stdout, left.stderr);
+    }
+}
+
+/// Removes what matches `patterns`; if there was anything, what it has changed is read anew.
+fn remove_then(patterns: &[&str], reread: &str) {
+    let patterns = patterns.join(" ");
+    let found = sh(&format!("ls -d {patterns} 2>/dev/null || true"));
+    if !found.is_empty() {
+        sh(&format!("rm -rf {patterns} && {reread}"));
     }
 }
 

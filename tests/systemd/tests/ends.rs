@@ -1,0 +1,128 @@
+//! However a session ends: nothing of ours is left when the user is gone, and nothing is
+//! taken away while in use.
+
+use cgsandbox_systemd_tests::{Machine, Session, eventually, patience};
+
+const LIMITED: &str = "[profile.default]\nmemory_max = \"300M\"\ntasks_max = 99\n";
+
+fn machine(logind: &str) -> Machine {
+    Machine::build().user("alice").policy(LIMITED).logind(logind).start()
+}
+
+/// A process of the user's that a hang-up does not end; its pid.
+fn leave_process(session: &mut Session) -> i32 {
+    let started = session.sh("setsid nohup sleep 1000 >/dev/null 2>&1 & echo $!");
+    started.lines().last().and_then(|pid| pid.parse().ok()).unwrap_or_else(|| panic!("{started}"))
+}
+
+#[test]
+fn a_killed_monitor() {
+    let machine = machine("");
+    machine.session("alice").kill_monitor();
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn loginctl_terminate_user() {
+    let machine = machine("");
+    let mut session = machine.session("alice");
+    leave_process(&mut session);
+    machine.sh("loginctl terminate-user alice");
+    eventually("the session is over", 30.0, || !session.is_open());
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn loginctl_kill_session() {
+    let machine = machine("");
+    let mut session = machine.session("alice");
+    let id = session.sh("echo $XDG_SESSION_ID");
+    machine.sh(&format!("loginctl kill-session -s KILL {id}"));
+    eventually("the session is over", 30.0, || !session.is_open());
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn killed_user_processes() {
+    let machine = machine("KillUserProcesses=yes");
+    let mut session = machine.session("alice");
+    let left = leave_process(&mut session);
+    session.logout();
+    eventually("logind has killed what was left", 30.0, || {
+        !std::path::Path::new(&format!("/proc/{left}")).exists()
+    });
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn kept_user_processes_keep_their_limits_and_their_view() {
+    let machine = machine("KillUserProcesses=no");
+    let mut session = machine.session("alice");
+    let left = leave_process(&mut session);
+    session.logout();
+    // Longer than logind waits with what it thinks is over.
+    std::thread::sleep(std::time::Duration::from_secs(13));
+    assert!(!machine.is_outside(left));
+    assert_eq!(machine.memory_max("alice"), Some(300 << 20));
+    assert_eq!(machine.tasks_max("alice"), Some(99));
+    machine.sh("systemctl daemon-reload");
+    assert_eq!(machine.tasks_max("alice"), Some(99));
+    // The next login finds the same sandbox.
+    let again = machine.session("alice");
+    let mounts = |pid: i32| machine.sh(&format!("readlink /proc/{pid}/ns/mnt"));
+    assert_eq!(mounts(again.shell()), mounts(left));
+    again.logout();
+    machine.sh(&format!("kill {left}"));
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_lingering_user_keeps_its_limits_until_it_lingers_no_more() {
+    let machine = machine("");
+    let session = machine.session("alice");
+    machine.sh("loginctl enable-linger alice");
+    session.logout();
+    std::thread::sleep(std::time::Duration::from_secs(13));
+    let manager = format!("user@{}.service", machine.uid("alice"));
+    assert!(machine.is_active(&manager));
+    assert_eq!(machine.memory_max("alice"), Some(300 << 20));
+    assert_eq!(machine.tasks_max("alice"), Some(99));
+    let pid: i32 = machine.property(&manager, "MainPID").parse().unwrap_or_default();
+    assert!(!machine.is_outside(pid), "the manager is outside");
+    machine.sh("cgsandbox gc");
+    assert_eq!(machine.tasks_max("alice"), Some(99));
+    assert!(!machine.runtime_drop_ins("alice").is_empty());
+    machine.sh("loginctl disable-linger alice");
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn what_a_logout_leaves_is_killed_where_the_policy_says_so() {
+    let machine = machine("");
+    machine.set_policy(&format!("{LIMITED}on_logout = \"kill\"\n"));
+    let mut session = machine.session("alice");
+    let left = leave_process(&mut session);
+    session.logout();
+    eventually("what was left is killed", 20.0, || {
+        !std::path::Path::new(&format!("/proc/{left}")).exists()
+    });
+    machine.assert_nothing_left();
+}
+
+/// Between a logout and the end of the manager, and long after it.
+#[test]
+fn a_user_who_comes_back_is_limited_again() {
+    let machine = machine("");
+    for pause in [0.0, 1.2] {
+        let session = machine.session("alice");
+        assert_eq!(machine.tasks_max("alice"), Some(99));
+        assert!(!machine.is_outside(session.shell()));
+        session.logout();
+        std::thread::sleep(patience(pause));
+    }
+    machine.assert_nothing_left();
+    let session = machine.session("alice");
+    assert_eq!(machine.tasks_max("alice"), Some(99));
+    session.logout();
+    machine.assert_nothing_left();
+}
