@@ -132,15 +132,24 @@ impl Machine {
 
     /// Replaces the policy, as [`Builder::policy`] wrote it.
     pub fn set_policy(&self, text: &str) {
-        let quoted: Vec<String> = self.services.iter().map(|name| format!("{name:?}")).collect();
+        let services: Vec<&str> = self.services.iter().map(String::as_str).collect();
+        self.set_policy_of(&services, text);
+    }
+
+    /// Replaces the policy, and the services that it is for.
+    pub fn set_policy_of(&self, services: &[&str], text: &str) {
         // What a text begins with up to its first table is at top level.
-        let (top, tables) = text.split_at(text.find('[').unwrap_or(text.len()));
-        let mut policy =
-            format!("version = 1\nservices = [{}]\n{top}\n{tables}\n", quoted.join(", "));
+        let (top, tables) = text.split_at(text.find("[profile").unwrap_or(text.len()));
+        let mut policy = format!("version = 1\nservices = {services:?}\n{top}\n{tables}\n");
         if !text.contains("[[rule]]") {
             policy.push_str("[[rule]]\nmatch = \"*\"\nprofile = \"default\"\n");
         }
         self.write(POLICY, &policy);
+    }
+
+    /// Writes a line into a service's stack.
+    pub fn insert_line(&self, service: &str, line: &str, place: pam::Place) {
+        pam::insert(service, line, place);
     }
 
     /// The uid of `user`.

@@ -78,7 +78,7 @@ impl Session {
     pub fn logout(mut self) -> Output {
         let monitor = self.monitor();
         self.send("exit");
-        let output = self.client.finish(patience(30.0));
+        let output = self.client.finish(patience(10.0));
         eventually("sshd's monitor is gone", 30.0, || Process::read(monitor).is_none());
         output
     }

@@ -59,7 +59,7 @@ fn end_users() {
         ));
     }
     let of_tests = |one: &Process| UIDS.contains(&one.uid);
-    eventually("nobody of an earlier test is there", 20.0, || {
+    eventually("nobody of an earlier test is there", 8.0, || {
         let left: Vec<Process> = Process::all().into_iter().filter(of_tests).collect();
         for process in &left {
             sh(&format!("kill -9 {} 2>/dev/null || true", process.pid));
@@ -67,7 +67,7 @@ fn end_users() {
         left.is_empty()
     });
     let slices = "systemctl list-units --plain --no-legend 'user-2????.slice'";
-    eventually("no slice of an earlier test is there", 20.0, || sh(slices).is_empty());
+    eventually("no slice of an earlier test is there", 8.0, || sh(slices).is_empty());
     users.iter().for_each(|user| account::remove(&user.name));
 }
 

@@ -43,7 +43,7 @@ impl Machine {
     /// Waits until a unit is active or, with `active` false, no longer there.
     #[track_caller]
     pub fn wait_until(&self, unit: &str, active: bool) {
-        eventually(&format!("{unit} active: {active}"), 30.0, || self.is_active(unit) == active);
+        eventually(&format!("{unit} active: {active}"), 8.0, || self.is_active(unit) == active);
     }
 
     /// Waits until `user`'s manager is gone, and with it the slice. logind stops it ten

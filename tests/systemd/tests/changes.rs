@@ -1,4 +1,5 @@
 //! A policy that changes between logins, and a uid that changes hands.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use cgsandbox_systemd_tests::Machine;
 

@@ -1,5 +1,6 @@
 //! However a session ends: nothing of ours is left when the user is gone, and nothing is
 //! taken away while in use.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use cgsandbox_systemd_tests::{Machine, Session, eventually, patience};
 
@@ -28,7 +29,7 @@ fn loginctl_terminate_user() {
     let mut session = machine.session("alice");
     leave_process(&mut session);
     machine.sh("loginctl terminate-user alice");
-    eventually("the session is over", 30.0, || !session.is_open());
+    eventually("the session is over", 8.0, || !session.is_open());
     machine.assert_nothing_left();
 }
 
@@ -38,7 +39,7 @@ fn loginctl_kill_session() {
     let mut session = machine.session("alice");
     let id = session.sh("echo $XDG_SESSION_ID");
     machine.sh(&format!("loginctl kill-session -s KILL {id}"));
-    eventually("the session is over", 30.0, || !session.is_open());
+    eventually("the session is over", 8.0, || !session.is_open());
     machine.assert_nothing_left();
 }
 
@@ -48,7 +49,7 @@ fn killed_user_processes() {
     let mut session = machine.session("alice");
     let left = leave_process(&mut session);
     session.logout();
-    eventually("logind has killed what was left", 30.0, || {
+    eventually("logind has killed what was left", 8.0, || {
         !std::path::Path::new(&format!("/proc/{left}")).exists()
     });
     machine.assert_nothing_left();
@@ -103,7 +104,7 @@ fn what_a_logout_leaves_is_killed_where_the_policy_says_so() {
     let mut session = machine.session("alice");
     let left = leave_process(&mut session);
     session.logout();
-    eventually("what was left is killed", 20.0, || {
+    eventually("what was left is killed", 8.0, || {
         !std::path::Path::new(&format!("/proc/{left}")).exists()
     });
     machine.assert_nothing_left();

@@ -1,5 +1,6 @@
 //! No process of a user's ever runs without limits, not even those that its manager starts
 //! before the login is through.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use cgsandbox_systemd_tests::{Machine, eventually};
 

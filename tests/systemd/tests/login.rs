@@ -1,5 +1,5 @@
 //! A login gets its user's limits and its hidden `/proc`, and logind has it as ever.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use cgsandbox_systemd_tests::Machine;
 

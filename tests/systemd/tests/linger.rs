@@ -1,0 +1,69 @@
+//! A manager that started before the line was there.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use cgsandbox_systemd_tests::{LINE, Machine, Place, eventually};
+
+const LIMITED: &str = "[profile.default]\nmemory_max = \"300M\"\ntasks_max = 99\n";
+
+/// Its processes are limited by the slice, but see all of `/proc`: that is said.
+#[test]
+fn a_manager_from_before_the_line_is_limited_at_the_next_login_and_told_of() {
+    let machine =
+        Machine::build().user("alice").policy(LIMITED).without_service("systemd-user").start();
+    let manager = format!("user@{}.service", machine.uid("alice"));
+    machine.sh("loginctl enable-linger alice");
+    machine.wait_until(&manager, true);
+    let pid: i32 = machine.property(&manager, "MainPID").parse().unwrap_or_default();
+    assert!(machine.is_outside(pid));
+    machine.insert_line("systemd-user", &format!("{LINE} timeout=10s"), Place::Last);
+    machine.set_policy_of(&["sshd", "systemd-user"], LIMITED);
+    let session = machine.session("alice");
+    assert_eq!(machine.tasks_max("alice"), Some(99));
+    let line = machine.wait_log(&["event=session_open", "service=sshd", "user=alice"]);
+    assert!(line.contains("manager"), "nothing about the manager: {line}");
+    let doctor = machine.run(&["cgsandbox", "doctor"]);
+    let told = format!("{}{}", doctor.stdout, doctor.stderr);
+    assert!(told.contains(&manager), "{told}");
+
+    // As the remedy has it.
+    machine.sh(&format!("systemctl restart {manager}"));
+    let pid: i32 = machine.property(&manager, "MainPID").parse().unwrap_or_default();
+    assert!(!machine.is_outside(pid));
+    session.logout();
+    machine.sh("loginctl disable-linger alice");
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_lingering_user_is_limited_with_no_login_and_a_login_joins() {
+    let machine = Machine::build().user("alice").policy(LIMITED).start();
+    machine.sh("loginctl enable-linger alice");
+    let manager = format!("user@{}.service", machine.uid("alice"));
+    machine.wait_until(&manager, true);
+    assert_eq!(machine.tasks_max("alice"), Some(99));
+    assert_eq!(machine.memory_max("alice"), Some(300 << 20));
+    let pid: i32 = machine.property(&manager, "MainPID").parse().unwrap_or_default();
+    assert!(!machine.is_outside(pid));
+    let session = machine.session("alice");
+    let mounts = |pid: i32| machine.sh(&format!("readlink /proc/{pid}/ns/mnt"));
+    assert_eq!(mounts(session.shell()), mounts(pid), "two sandboxes");
+    session.logout();
+    machine.sh("loginctl disable-linger alice");
+    machine.assert_nothing_left();
+}
+
+/// An upgrade or a crash of a user's manager.
+#[test]
+fn a_manager_that_restarts_is_back_inside() {
+    let machine = Machine::build().user("alice").policy(LIMITED).start();
+    let session = machine.session("alice");
+    let manager = format!("user@{}.service", machine.uid("alice"));
+    machine.sh(&format!("systemctl kill -s KILL --kill-whom=main {manager}"));
+    eventually("it is noticed", 8.0, || !machine.is_active(&manager));
+    machine.sh(&format!("systemctl restart {manager}"));
+    let pid: i32 = machine.property(&manager, "MainPID").parse().unwrap_or_default();
+    assert!(!machine.is_outside(pid));
+    assert_eq!(machine.tasks_max("alice"), Some(99));
+    session.logout();
+    machine.assert_nothing_left();
+}
