@@ -11,8 +11,8 @@ use crate::cgroup::{Controller, Tree, Version, read_file, read_number};
 pub type Counters = BTreeMap<String, u64>;
 
 /// What one session used, from its own cgroups.
-pub fn of_session(tree: &Tree, uid: u32, session: &str) -> Counters {
-    let at = |h: &_| tree.session_in(h, uid, session);
+pub fn of_session(tree: &Tree, uid: u32, leaf: &str) -> Counters {
+    let at = |h: &_| tree.session_in(h, uid, leaf);
     let mut counters = usage(tree, &at);
     put(&mut counters, "oom_kills", oom_kills(tree, &at));
     put(&mut counters, TASKS_MAX_HITS, tasks_max_hits(tree, &at));

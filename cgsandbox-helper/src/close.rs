@@ -8,7 +8,7 @@ use crate::audit::{Event, Level};
 use crate::cgroup::{Membership, Tree};
 use crate::channel::Channel;
 use crate::error::Result;
-use crate::session::{Leader, Session, Stage, boot_ms};
+use crate::session::{Leader, Session, Stage};
 use crate::state::State;
 use crate::{account, limits, teardown};
 
@@ -34,14 +34,15 @@ fn end(state: &State, mut session: Session, patience: Duration) -> Result<()> {
     // First the leader, and this process, which it spawned from inside: from here on they
     // are not the user's to limit or to kill.
     let origin = Membership::parse(&session.origin);
-    for pid in [std::process::id(), session.leader.pid] {
-        tree.leave(uid, &session.id, pid, &origin)?;
+    let own = [std::process::id(), session.leader.pid];
+    for pid in own {
+        tree.leave(uid, &session.leaf, pid, &origin)?;
     }
     limits::restore(session.leader.pid, &session.previous);
     if session.kill_at_logout {
-        tree.kill_session(uid, &session.id);
+        tree.kill_session(uid, &session.leaf, &own);
     }
-    let left = wait_for_the_last(tree, &session);
+    let left = wait_for_the_last(tree, &session, &own);
     log(state, tree, &session, left);
 
     let _lock = state.lock(uid, patience)?;
@@ -50,11 +51,12 @@ fn end(state: &State, mut session: Session, patience: Duration) -> Result<()> {
     teardown::sweep_quietly(state, tree, uid)
 }
 
-/// Waits until the session's last process is gone; how many are not.
-fn wait_for_the_last(tree: &Tree, session: &Session) -> usize {
+/// Waits until the session's last process but `own` is gone; how many are not.
+fn wait_for_the_last(tree: &Tree, session: &Session, own: &[u32]) -> usize {
     let end = Instant::now() + PATIENCE;
     loop {
-        let left = tree.members(session.uid, &session.id).len();
+        let members = tree.members(session.uid, &session.leaf);
+        let left = members.iter().filter(|pid| !own.contains(pid)).count();
         if left == 0 || Instant::now() >= end {
             return left;
         }
@@ -63,11 +65,9 @@ fn wait_for_the_last(tree: &Tree, session: &Session) -> usize {
 }
 
 fn log(state: &State, tree: &Tree, session: &Session, left: usize) {
-    let duration = boot_ms().saturating_sub(session.since_boot_ms);
-    let seconds = format!("{}.{:03}", duration / 1000, duration % 1000);
-    let event =
-        session.describe(Event::new(Level::Info, "session_close")).with("duration", seconds);
-    let used = account::of_session(tree, session.uid, &session.id);
+    let event = session.describe(Event::new(Level::Info, "session_close"));
+    let event = event.with("duration", session.duration());
+    let used = account::of_session(tree, session.uid, &session.leaf);
     let hits = account::since(&session.counters, &account::limit_hits(tree, session.uid));
     let all = account::sum(used, hits);
     let event = all.iter().fold(event, |event, (key, value)| event.with(key, value));

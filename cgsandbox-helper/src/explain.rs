@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use cgsandbox_protocol::Login;
 use rustix::thread::CapabilitySet;
 
-use crate::cgroup::{Attribute, Tree, Unfit};
+use crate::cgroup::{Attribute, Owner, Tree, Unfit};
 use crate::config::{self, ConfigErrors, Load, Sources};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::limits::{self, Wanted};
 use crate::pam_stack::{Directories, Line};
-use crate::plan::{self, Plan, Sandbox};
+use crate::plan::{Plan, Sandbox};
 use crate::policy::{Choice, Policy, Subject, Unconfined, Verdict};
 use crate::state::State;
+use crate::systemd::{self, Overridden};
 use crate::{namespace, subject, teardown};
 
 /// What becomes of one login.
@@ -69,8 +70,8 @@ pub struct Prospect {
     pub sandbox: Sandbox,
     /// The cgroups below which it is made.
     pub tree: Tree,
-    /// What makes it.
-    pub back_end: &'static str,
+    /// What an administrator's unit files decide in place of the policy.
+    pub overridden: Vec<Overridden>,
     /// What this host cannot carry: the plan's own and what applying it would meet.
     pub missing: Vec<Unfit>,
     /// How many sessions the user has; none where only root may know.
@@ -193,7 +194,9 @@ impl Explanation {
             state.must_be_roots_own()?;
         }
         let mut host = Host::look(&policy.cgroup_root)?;
-        let back_end = plan::back_end(&host)?;
+        if is_root && host.tree.owner() == Owner::Systemd {
+            systemd::version()?;
+        }
         host.foresee_cgroups();
         if !is_root && host.no_procfs.take().is_some() && !namespace::is_inside(state) {
             self.unknown.push("whether this kernel gives a sandbox a /proc of its own");
@@ -212,9 +215,9 @@ impl Explanation {
         let uid = self.subject.uid;
         let sessions = is_root.then(|| teardown::live_sessions(state, uid).len() as u64);
         Ok(Outcome::Sandbox(Box::new(Prospect {
+            overridden: systemd::overridden(&host.tree, uid, &sandbox.attributes),
             sandbox,
             tree: host.tree,
-            back_end,
             missing,
             sessions,
         })))

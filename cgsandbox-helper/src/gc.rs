@@ -6,6 +6,7 @@ use crate::cgroup::{Tree, mounted};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::state::State;
+use crate::systemd;
 use crate::teardown::{self, Residue};
 
 /// How long to wait for a login or logout of the user that is under way.
@@ -27,10 +28,8 @@ pub struct Collected {
 /// else the records say that cgroups are.
 pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
     state.prepare()?;
-    let hierarchies = mounted()?;
     let mut collected = Collected::default();
-    for root in roots(state, cgroup_root) {
-        let tree = Tree::new(&hierarchies, &root);
+    for tree in trees(state, cgroup_root)? {
         let mut uids = [state.users(), tree.users()].concat();
         uids.sort_unstable();
         uids.dedup();
@@ -47,18 +46,24 @@ pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
             collected.failed.push(error);
         }
     }
+    for uid in systemd::users(state).into_iter().filter(|uid| !state.user(*uid).exists()) {
+        systemd::forget(state, &Tree::of_systemd(&mounted()?), uid);
+    }
     Session::forget_dangling(state);
     Ok(collected)
 }
 
-/// Today's `cgroup_root`, and those of before that sessions were opened with.
-pub(crate) fn roots(state: &State, cgroup_root: &str) -> Vec<String> {
+/// Where logins are put today, and where those of before were that sessions are left of.
+pub(crate) fn trees(state: &State, cgroup_root: &str) -> Result<Vec<Tree>> {
+    let hierarchies = mounted()?;
+    let mut trees = vec![Tree::of_host(&hierarchies, cgroup_root)];
     let records = state.users().into_iter().flat_map(|uid| {
         Session::ids(state, uid).into_iter().filter_map(move |id| Session::read(state, uid, &id))
     });
-    let mut roots: Vec<String> = records.map(|session| session.cgroup_root).collect();
-    roots.push(cgroup_root.trim_matches('/').to_owned());
-    roots.sort_unstable();
-    roots.dedup();
-    roots
+    for session in records {
+        if !trees.iter().any(|tree| tree.is_of(session.owner, &session.cgroup_root)) {
+            trees.push(Tree::of(&hierarchies, session.owner, &session.cgroup_root));
+        }
+    }
+    Ok(trees)
 }

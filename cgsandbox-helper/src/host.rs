@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::cgroup::{Controller, Tree, Version, mounted};
+use crate::cgroup::{Controller, Owner, Tree, Version, mounted};
 use crate::error::{Error, Result};
 use crate::namespace;
 use crate::policy::Profile;
@@ -45,9 +45,6 @@ impl std::fmt::Display for Disk {
 pub struct Host {
     /// The cgroup hierarchies in use.
     pub tree: Tree,
-    /// Whether systemd is this host's service manager (sd_booted(3)), and so the only
-    /// writer of its cgroup tree.
-    pub systemd: bool,
     /// All of the memory, in bytes.
     pub memory_bytes: u64,
     /// Why there can be no own procfs for a user, if that is so.
@@ -62,11 +59,10 @@ pub struct Host {
 impl Host {
     /// Looks without changing anything. `cgroup_root` is the configured one.
     pub fn look(cgroup_root: &str) -> Result<Self> {
-        let tree = Tree::new(&mounted()?, cgroup_root);
+        let tree = Tree::of_host(&mounted()?, cgroup_root);
         let none = tree.hierarchies().is_empty();
         let mut host = Host {
             tree,
-            systemd: Path::new("/run/systemd/system").is_dir(),
             memory_bytes: memory_bytes(),
             no_procfs: namespace::lack(),
             no_cgroups: none.then(|| "no cgroup hierarchy is mounted".to_owned()),
@@ -81,6 +77,9 @@ impl Host {
     /// Makes the cgroup above all users', so that it is known rather than guessed which
     /// controllers and files there are.
     pub fn prepare_cgroups(&mut self) -> Result<()> {
+        if self.tree.owner() == Owner::Systemd {
+            return Ok(());
+        }
         for (controller, error) in self.tree.prepare()? {
             let remedy = "the cgroup has processes of its own; move them to a child of it";
             let why = match error.errno == Some(rustix::io::Errno::BUSY.raw_os_error()) {
@@ -95,7 +94,7 @@ impl Host {
 
     /// Goes on without cgroups, where the host turned out to have them for show.
     pub fn give_up_cgroups(&mut self, why: &Error) {
-        self.tree = Tree::new(&[], self.tree.root());
+        self.tree = Tree::of(&[], self.tree.owner(), self.tree.root());
         self.no_cgroups = Some(why.to_string());
     }
 
@@ -141,6 +140,10 @@ impl Host {
 
     /// Can only tell where the cgroup above all users' is there already.
     fn look_for_files(&mut self) {
+        // systemd gives its slices the controllers, and so the files, that are asked for.
+        if self.tree.owner() == Owner::Systemd {
+            return;
+        }
         let tree = &self.tree;
         let here = |(controller, version, file): (Controller, Version, &'static str)| {
             let hierarchy = tree.carrier(controller).filter(|h| h.version == version)?;

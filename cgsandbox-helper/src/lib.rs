@@ -12,6 +12,7 @@
 
 pub mod account;
 pub mod audit;
+mod back_end;
 pub mod cgroup;
 pub mod channel;
 pub mod close;
@@ -35,4 +36,5 @@ pub mod session;
 pub mod state;
 pub mod status;
 pub mod subject;
+mod systemd;
 pub mod teardown;

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cgsandbox_protocol::{self as protocol, Entry, Namespace, Reply};
 
 use crate::audit::{Event, Level};
-use crate::cgroup::{Membership, Unfit, apply_limits};
+use crate::back_end::BackEnd;
+use crate::cgroup::{Membership, Tree, Unfit};
 use crate::channel::Channel;
 use crate::config::value::{HidePid, OnLogout};
 use crate::config::{self, Load, Sources};
@@ -16,9 +17,10 @@ use crate::host::Host;
 use crate::plan::{Enforcement, Plan, Sandbox};
 use crate::policy::{Choice, Policy, Verdict};
 use crate::refusal::Refusal;
-use crate::session::{Leader, Session, Stage};
+use crate::session::{Leader, Session, Stage, USER_MANAGER};
 use crate::state::{Lock, State};
-use crate::{account, limits, namespace, plan, subject, teardown};
+use crate::systemd::{Applied, Overridden};
+use crate::{account, limits, namespace, subject, systemd, teardown};
 
 /// A login as the module tells it.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ pub struct Login {
 impl Login {
     /// How long to wait for others: the rest of the module's deadline must do for the
     /// work itself, and for taking it back.
-    fn patience(&self) -> Duration {
+    pub fn patience(&self) -> Duration {
         Duration::from_millis(self.deadline_ms / 2)
     }
 }
@@ -65,6 +67,7 @@ struct Built {
     /// See [`Reply::Enter`].
     ways_back: Vec<String>,
     enforcement: Enforcement,
+    overridden: Vec<Overridden>,
 }
 
 /// Serves one `Request::Open` from beginning to end.
@@ -94,16 +97,27 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     let subject = subject::resolve(&login.user, policy.needs_groups())?;
     // Before the host is looked at: whatever is wrong with it, exempt users get in.
     let Choice::Confined(confined) = policy.choose(&subject, &login.service) else {
+        // An earlier policy's limits would stay: systemd keeps them beyond the logout.
+        if systemd::is_manager() {
+            systemd::release(state, subject.uid, login.patience())?;
+        }
         return Ok(None);
     };
-    if namespace::is_inside(state) {
+    let is_inside = namespace::is_inside(state);
+    // Who comes from elsewhere came through a daemon, and that is not to be inside.
+    if is_inside && login.rhost.is_empty() {
+        return Ok(None);
+    }
+    if is_inside {
         let cause = "this daemon itself was started inside a sandbox; \
                      start it anew from the console or from an exempt user's login";
         return Err(Error::new("build a sandbox for", login.user.escape_default(), cause));
     }
     prepared.and_then(|()| state.publish_on_error(policy.on_error))?;
     let mut host = Host::look(&policy.cgroup_root)?;
-    plan::back_end(&host)?;
+    if is_nested(state, &host.tree, login.leader)? {
+        return Ok(None);
+    }
     let patience = login.patience();
     namespace::make_store(state, patience)?;
     let sharing = state.share_host(patience)?;
@@ -117,6 +131,16 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
         Plan::Unconfined(_) => Ok(None),
         Plan::Sandbox(sandbox) => Ok(Some(Decided { sandbox, host, sharing })),
     }
+}
+
+/// Whether the process that opens is in a sandbox already: it stays there, whoever it becomes.
+///
+/// Moving it out would let a user leave the own limits by su(1), and end the outer session
+/// where systemd keeps it by that process.
+fn is_nested(state: &State, tree: &Tree, leader: Leader) -> Result<bool> {
+    let Some((uid, leaf)) = tree.locate(&Membership::of(leader.pid)?) else { return Ok(false) };
+    let outer = teardown::live_sessions(state, uid);
+    Ok(outer.iter().any(|session| session.leaf == leaf && session.leader != leader))
 }
 
 /// The configuration as it is, or as it last was without an error.
@@ -173,18 +197,18 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
         teardown::sweep(state, tree, uid, login.patience() / 2);
     }
     if let Some(max) = sandbox.max_logins
-        && teardown::live_sessions(state, uid).len() as u64 >= max
+        && login.service != USER_MANAGER
+        && logins(state, uid) >= max
     {
         return Err(Refusal::TooManyLogins { max });
     }
-    let session = new_session(state, &sandbox, tree, login)?;
+    let mut session = new_session(state, &sandbox, tree, login)?;
+    let mut back_end = BackEnd::of(state, tree, uid, login, &mut session)?;
     session.keep(state)?;
     let built = (|| {
-        let mut missing = sandbox.missing.clone();
-        let made = tree.make_user(uid, sandbox.needs_cpuset())?;
-        missing.extend(apply_limits(tree, uid, &sandbox.attributes, &made));
+        let mut applied = back_end.limit(&sandbox, &session)?;
+        applied.missing.splice(0..0, sandbox.missing.clone());
         let tree = &tree.of_user(uid);
-        tree.make_session(uid, &session.id)?;
         let namespace = match sandbox.hidepid {
             // Who is logged in already has one: the user's sessions see the same mounts.
             HidePid::Off if namespace::pinned(state, uid)?.is_none() => None,
@@ -193,20 +217,22 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
         // The session has a record and a living leader: nobody takes it for a leftover.
         // So the slow part, for which the kernel may wait for all CPUs, needs no lock.
         drop((lock, sharing));
-        tree.enter(uid, &session.id, login.leader.pid)?;
+        back_end.enter(tree, &session)?;
         limits::end_oom_protection(login.leader.pid, &session.previous)?;
         for (name, error) in limits::limit(login.leader.pid, &sandbox.rlimits) {
-            missing.push(Unfit { directive: name.directive(), why: error.to_string() });
+            applied.missing.push(Unfit { directive: name.directive(), why: error.to_string() });
         }
-        if sandbox.strict && !missing.is_empty() {
-            return Err(Refusal::Strict(missing));
+        if sandbox.strict && !applied.missing.is_empty() {
+            return Err(Refusal::Strict(applied.missing));
         }
         let ways_back = tree.ways_back(&Membership::parse(&session.origin));
-        Ok((namespace, ways_back, Enforcement::without(missing)))
+        Ok((namespace, ways_back, applied))
     })();
     match built {
-        Ok((namespace, ways_back, enforcement)) => {
-            Ok(Built { session, namespace, ways_back, enforcement })
+        Ok((namespace, ways_back, applied)) => {
+            let Applied { missing, overridden } = applied;
+            let enforcement = Enforcement::without(missing);
+            Ok(Built { session, namespace, ways_back, enforcement, overridden })
         }
         Err(refusal) => {
             teardown::take_back(state, &session);
@@ -215,16 +241,19 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
     }
 }
 
-fn new_session(
-    state: &State,
-    sandbox: &Sandbox,
-    tree: &crate::cgroup::Tree,
-    login: &Login,
-) -> Result<Session> {
+/// How many logins the user has. The user's manager is none, though PAM has a session for it.
+fn logins(state: &State, uid: u32) -> u64 {
+    let sessions = teardown::live_sessions(state, uid);
+    sessions.iter().filter(|session| session.service != USER_MANAGER).count() as u64
+}
+
+fn new_session(state: &State, sandbox: &Sandbox, tree: &Tree, login: &Login) -> Result<Session> {
     let uid = sandbox.subject.uid;
+    let id = Session::new_id(state, uid, login.leader);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Ok(Session {
-        id: Session::new_id(state, uid, login.leader),
+        leaf: Tree::leaf_for(&id),
+        id,
         stage: Stage::Opening,
         uid,
         user: login.user.clone(),
@@ -236,6 +265,7 @@ fn new_session(
         ticket: login.ticket,
         since,
         since_boot_ms: crate::session::boot_ms(),
+        owner: tree.owner(),
         cgroup_root: tree.root().to_owned(),
         origin: Membership::of(login.leader.pid)?.to_text(),
         previous: limits::remember(login.leader.pid, &sandbox.rlimits)?,
@@ -244,9 +274,14 @@ fn new_session(
     })
 }
 
+fn names_of(overridden: &[Overridden]) -> Option<String> {
+    let names: Vec<&str> = overridden.iter().map(|it| it.directive).collect();
+    (!names.is_empty()).then(|| names.join(","))
+}
+
 /// Lets the leader enter and makes sure that it did, before anything says so.
 fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> Result<()> {
-    let Built { mut session, namespace, ways_back, enforcement } = built;
+    let Built { mut session, namespace, ways_back, enforcement, overridden } = built;
     let entered = (|| {
         let namespaces = namespace.iter().map(|_| Namespace::Mount).collect();
         let fds: Vec<_> = namespace.iter().map(AsFd::as_fd).collect();
@@ -268,9 +303,10 @@ fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> R
         Ok(()) => {
             session
                 .describe(Event::new(Level::Info, "session_open"))
-                .with("backend", "cgroupfs")
+                .with("backend", session.owner.back_end())
                 .with("enforced", enforcement.word())
                 .with_some("missing", enforcement.missing())
+                .with_some("overridden", names_of(&overridden))
                 .send(state);
             if let Enforcement::Partial(missing) = &enforcement {
                 Event::new(Level::Warning, "degraded")

@@ -1,24 +1,11 @@
 //! What a login would get: policy and host put together. Pure, and the same value is
 //! shown by `cgsandbox explain` and carried out by `cgsandbox-helper open`.
 
-use crate::cgroup::{Attribute, Controller, Unfit, attributes};
+use crate::cgroup::{Attribute, Controller, Unfit, attributes, session_attributes};
 use crate::config::value::{HidePid, OnLogout, RlimitValue};
-use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::limits::Wanted;
 use crate::policy::{Choice, Confined, Policy, Subject, Unconfined};
-
-/// The back end that makes cgroups on `host`, by its name in the audit line.
-///
-/// Refuses a host whose cgroup tree is another's to write.
-pub fn back_end(host: &Host) -> Result<&'static str> {
-    if host.systemd {
-        let cause = "systemd manages this host's cgroup tree and is its only writer; \
-                     the cgroupfs back end is for hosts without systemd";
-        return Err(Error::new("use", "the cgroupfs back end", cause));
-    }
-    Ok("cgroupfs")
-}
 
 /// What becomes of one login.
 #[derive(Debug, Clone)]
@@ -38,6 +25,8 @@ pub struct Sandbox {
     pub confined: Confined,
     /// What is written into the user's cgroup.
     pub attributes: Vec<Attribute>,
+    /// What is asked of the session's own cgroup.
+    pub session_attributes: Vec<Attribute>,
     /// The rlimits of the leader.
     pub rlimits: Vec<Wanted>,
     /// How much of other users' processes `/proc` shows.
@@ -68,6 +57,8 @@ impl Sandbox {
     fn new(subject: Subject, confined: Confined, host: &Host) -> Self {
         let profile = &confined.profile;
         let (attributes, mut missing) = attributes(profile, host);
+        let (session_attributes, missing_there) = session_attributes(profile, host);
+        missing.extend(missing_there);
         if let Some(why) = &host.no_cgroups {
             missing.push(Unfit { directive: "cgroup", why: why.clone() });
         }
@@ -88,6 +79,7 @@ impl Sandbox {
         Sandbox {
             subject,
             attributes,
+            session_attributes,
             rlimits,
             hidepid,
             max_logins: profile.max_logins.as_ref().and_then(|max| max.value.number()),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::Counters;
 use crate::audit::Event;
+use crate::cgroup::Owner;
 use crate::error::{Error, Result};
 use crate::kernel_file;
 use crate::limits::Previous;
@@ -96,8 +97,13 @@ pub struct Session {
     pub since: u64,
     /// When, in milliseconds since boot.
     pub since_boot_ms: u64,
+    /// Whose cgroups these are.
+    #[serde(default)]
+    pub owner: Owner,
     /// Below which cgroup the user's is.
     pub cgroup_root: String,
+    /// The session's own, in the user's.
+    pub leaf: String,
     /// The leader's cgroups before, in the words of `/proc/PID/cgroup`.
     pub origin: String,
     /// What the leader had before that cgroups do not keep.
@@ -138,6 +144,12 @@ impl Session {
             .with("tty", &self.tty)
             .with("session", &self.id)
             .with("profile", &self.profile)
+    }
+
+    /// How long it has lasted, in seconds.
+    pub fn duration(&self) -> String {
+        let duration = boot_ms().saturating_sub(self.since_boot_ms);
+        format!("{}.{:03}", duration / 1000, duration % 1000)
     }
 
     /// Writes the record.
@@ -238,6 +250,9 @@ impl Session {
         }
     }
 }
+
+/// The PAM service of systemd's user manager (user@.service(5)).
+pub const USER_MANAGER: &str = "systemd-user";
 
 /// Milliseconds since boot, suspend included (clock_gettime(2), `CLOCK_BOOTTIME`).
 pub fn boot_ms() -> u64 {

@@ -7,6 +7,7 @@ use crate::cgroup::{Membership, Tree, mounted};
 use crate::error::{Error, Result};
 use crate::session::{Leader, Session, Stage};
 use crate::state::State;
+use crate::systemd;
 
 /// One user's sandbox.
 #[derive(Debug, Serialize)]
@@ -62,15 +63,19 @@ pub fn of_one(state: &State, cgroup_root: &str, uid: u32) -> Result<UserStatus> 
 pub fn of_oneself(state: &State) -> Result<UserStatus> {
     let uid = nix::unistd::geteuid().as_raw();
     let own = Membership::of(std::process::id())?;
+    let slice = Tree::of_systemd(&mounted()?);
+    if slice.locate(&own).is_some_and(|(whose, _)| whose == uid) && systemd::is_manager() {
+        return Ok(of_user(state, &slice, uid));
+    }
     let root = own.root_above(&format!("user-{uid}")).ok_or_else(|| {
         let cause = "this process is not in one of ours; log in anew, or ask the administrator";
         Error::new("find", "your sandbox", cause)
     })?;
-    Ok(of_user(state, &tree(&root)?, uid))
+    Ok(of_user(state, &Tree::new(&mounted()?, &root), uid))
 }
 
 fn tree(cgroup_root: &str) -> Result<Tree> {
-    Ok(Tree::new(&mounted()?, cgroup_root))
+    Ok(Tree::of_host(&mounted()?, cgroup_root))
 }
 
 fn of_user(state: &State, tree: &Tree, uid: u32) -> UserStatus {
@@ -95,7 +100,8 @@ fn of_session(state: &State, tree: &Tree, uid: u32, id: String) -> Option<Sessio
     let leader =
         record.as_ref().map(|session| session.leader).or_else(|| Leader::of_session(&id))?;
     let known = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let processes = tree.members(uid, &id);
+    let leaf = record.as_ref().map_or_else(|| Tree::leaf_for(&id), |it| it.leaf.clone());
+    let processes = tree.members(uid, &leaf);
     Some(SessionStatus {
         pid: leader.pid,
         // A leader that its own user may not see is still among the members.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use crate::audit::{Event, Level};
 use crate::cgroup::{Membership, Tree, mounted};
 use crate::error::{Error, Result};
-use crate::session::{Leader, Session, Stage};
+use crate::session::{Leader, Session, Stage, USER_MANAGER};
 use crate::state::State;
-use crate::{account, limits, namespace};
+use crate::{account, limits, namespace, systemd};
 
 /// How long a process that is past its end may keep its cgroup busy.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -38,7 +38,7 @@ pub struct Residue {
 /// The hierarchies below which a session's cgroups are, wherever the configuration has
 /// them now.
 pub fn tree_of(session: &Session) -> Result<Tree> {
-    Ok(Tree::new(&mounted()?, &session.cgroup_root))
+    Ok(Tree::of(&mounted()?, session.owner, &session.cgroup_root))
 }
 
 /// The sessions of a user that somebody is logged in by.
@@ -57,9 +57,9 @@ pub fn take_back(state: &State, session: &Session) {
         let tree = tree_of(session)?;
         let (leader, origin) = (session.leader, Membership::parse(&session.origin));
         // This process too: the leader may have been inside when it spawned it.
-        tree.leave(session.uid, &session.id, std::process::id(), &origin)?;
+        tree.leave(session.uid, &session.leaf, std::process::id(), &origin)?;
         if leader.is_alive() {
-            tree.leave(session.uid, &session.id, leader.pid, &origin)?;
+            tree.leave(session.uid, &session.leaf, leader.pid, &origin)?;
             limits::restore(leader.pid, &session.previous);
         }
         let _lock = state.lock(session.uid, LOCK_PATIENCE)?;
@@ -111,7 +111,7 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
         let record = Session::read(state, uid, &id);
         let reason = match &record {
             // Its cgroups are elsewhere: a gc that looks there removes them.
-            Some(session) if session.cgroup_root != tree.root() => {
+            Some(session) if !tree.is_of(session.owner, &session.cgroup_root) => {
                 in_use = true;
                 continue;
             }
@@ -126,12 +126,23 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
             }
             _ => "its leader is gone",
         };
+        // In a cgroup of systemd's sshd's own process stays till its end, and does not count.
+        let mut spared = vec![std::process::id()];
+        spared.extend(record.as_ref().filter(|it| it.leader.is_alive()).map(|it| it.leader.pid));
+        let leaf = record.as_ref().map_or_else(|| Tree::leaf_for(&id), |it| it.leaf.clone());
         if record.as_ref().is_some_and(|session| session.kill_at_logout) {
-            tree.kill_session(uid, &id);
+            tree.kill_session(uid, &leaf, &spared);
         }
-        if !tree.has_members(uid, &id) && tree.remove_session(uid, &id, PATIENCE)? {
+        if !tree.has_members(uid, &leaf, &spared) && tree.remove_session(uid, &leaf, PATIENCE)? {
             Session::forget(state, uid, &id)?;
-            removed.push(Residue { uid, session: id, reason });
+            match record.filter(|session| session.service == USER_MANAGER) {
+                // systemd closes it as the user, who may not end anything here.
+                Some(session) if session.stage == Stage::Open => {
+                    let event = session.describe(Event::new(Level::Info, "session_close"));
+                    event.with("duration", session.duration()).send(state);
+                }
+                _ => removed.push(Residue { uid, session: id, reason }),
+            }
         } else {
             in_use = true;
         }
@@ -146,6 +157,7 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
 fn remove_user(state: &State, tree: &Tree, uid: u32) -> Result<()> {
     // The namespace first: it shows the user's cgroup, and its pin must not outlive it.
     namespace::release(state, uid)?;
+    systemd::forget(state, tree, uid);
     // Files in tmpfs and shared memory outlive their makers. As long as the user's cgroup is
     // there they count in it; with a new one for each login they would count nowhere.
     if account::shared_memory(tree, uid).is_none_or(|bytes| bytes < SHARED_MEMORY_TO_FORGET) {

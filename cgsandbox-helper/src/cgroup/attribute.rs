@@ -62,6 +62,29 @@ pub fn attributes(profile: &Profile, host: &Host) -> (Vec<Attribute>, Vec<Unfit>
     (sheet.attributes, sheet.unfit)
 }
 
+/// What `profile` asks of the cgroup of each session. Where it is silent, so is this: a session's
+/// cgroup is new.
+pub fn session_attributes(profile: &Profile, host: &Host) -> (Vec<Attribute>, Vec<Unfit>) {
+    let (mut attributes, mut unfit) = attributes(&profile.of_session(), host);
+    attributes.retain(|attribute| attribute.origin.is_some());
+    attributes.iter_mut().for_each(|it| it.directive = of_session(it.directive));
+    unfit.iter_mut().for_each(|it| it.directive = of_session(it.directive));
+    (attributes, unfit)
+}
+
+fn of_session(directive: &'static str) -> &'static str {
+    match directive {
+        "memory_max" => "session_memory_max",
+        "memory_high" => "session_memory_high",
+        "memory_swap_max" => "session_memory_swap_max",
+        "cpu_quota" => "session_cpu_quota",
+        "cpu_weight" => "session_cpu_weight",
+        "tasks_max" => "session_tasks_max",
+        "io_weight" => "session_io_weight",
+        other => other,
+    }
+}
+
 struct Sheet<'a> {
     host: &'a Host,
     attributes: Vec<Attribute>,

@@ -70,6 +70,11 @@ impl Hierarchy {
         self.controllers.iter().any(|carried| carried == name)
     }
 
+    /// Whether it is the one that systemd tracks processes in where v2 is not mounted.
+    pub fn is_systemds(&self) -> bool {
+        self.controllers.iter().any(|carried| carried == "name=systemd")
+    }
+
     /// Whether `/proc/PID/cgroup` means this hierarchy by its second field.
     pub fn is_named(&self, field: &str) -> bool {
         match self.version {

@@ -39,6 +39,16 @@ pub fn apply(
     unfit
 }
 
+/// Brings a session's new cgroup to what `attributes` say; the directives that it could not,
+/// and why.
+pub fn apply_to_session(tree: &Tree, uid: u32, leaf: &str, attributes: &[Attribute]) -> Vec<Unfit> {
+    let write = |attribute: &Attribute| {
+        let hierarchy = tree.carrier(attribute.controller)?;
+        write(&tree.session_in(hierarchy, uid, leaf), attribute)
+    };
+    attributes.iter().filter_map(write).collect()
+}
+
 fn write(directory: &Path, attribute: &Attribute) -> Option<Unfit> {
     let Attribute { directive, file: name, disk, value, .. } = attribute;
     let line = match disk {
@@ -51,12 +61,16 @@ fn write(directory: &Path, attribute: &Attribute) -> Option<Unfit> {
     Some(Unfit { directive, why: error.to_string() })
 }
 
-fn stands(directory: &Path, attribute: &Attribute) -> bool {
+/// Whether the cgroup shows what `attribute` says.
+pub fn stands(directory: &Path, attribute: &Attribute) -> bool {
     let Some(content) = file::read(&directory.join(attribute.file)) else { return false };
     match attribute.disk {
         // v1 shows "no limit", written as -1, as the largest multiple of a page.
         None if attribute.value == "-1" => {
             content == "-1" || content.parse::<u64>().is_ok_and(|limit| limit >= 1 << 62)
+        }
+        None if attribute.file.starts_with("memory.") => {
+            in_pages(&content) == in_pages(&attribute.value)
         }
         None => content == attribute.value.trim_end(),
         Some(disk) => content.lines().any(|line| {
@@ -64,6 +78,11 @@ fn stands(directory: &Path, attribute: &Attribute) -> bool {
             words.next() == Some(&disk.to_string()) && words.any(|word| word == attribute.value)
         }),
     }
+}
+
+/// The kernel counts memory in pages.
+fn in_pages(value: &str) -> Option<u64> {
+    Some(value.trim().parse::<u64>().ok()? / rustix::param::page_size() as u64)
 }
 
 /// Makes room for the writes that follow where the kernel would refuse them, or kill.

@@ -15,9 +15,9 @@ mod limit;
 mod membership;
 mod tree;
 
-pub use attribute::{Attribute, Unfit, attributes};
+pub use attribute::{Attribute, Unfit, attributes, session_attributes};
 pub use file::{read as read_file, read_number};
-pub use hierarchy::{Controller, Hierarchy, Version, find as find_hierarchies, mounted, unescape};
-pub use limit::apply as apply_limits;
+pub use hierarchy::{Controller, Hierarchy, Version, mounted, unescape};
+pub use limit::{apply as apply_limits, apply_to_session, stands};
 pub use membership::Membership;
-pub use tree::Tree;
+pub use tree::{Owner, Tree};

@@ -7,23 +7,53 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
 
 use super::file;
 use super::hierarchy::{Controller, Hierarchy, Version};
 use super::membership::Membership;
 use crate::error::{Error, Result};
 
-/// The hierarchies in use on this host and the cgroup below which all of ours are.
+/// The hierarchies in use on this host and the cgroup below which all users' are.
 #[derive(Debug, Clone)]
 pub struct Tree {
     /// The first one tracks: it says which processes belong to a session.
     hierarchies: Vec<Hierarchy>,
-    /// `cgroup_root` of the configuration, without slashes at its ends.
+    /// Without slashes at its ends.
     root: String,
+    owner: Owner,
 }
 
+/// Whose the cgroups are: who alone makes, writes and removes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Owner {
+    /// Ours: `cgroup_root/user-UID/session-ID`.
+    #[default]
+    Cgsandbox,
+    /// systemd's: `user.slice/user-UID.slice/session-N.scope`. We read there, and write nothing.
+    Systemd,
+}
+
+impl Owner {
+    /// The name of what makes cgroups there, as in the audit line.
+    pub fn back_end(self) -> &'static str {
+        match self {
+            Owner::Cgsandbox => "cgroupfs",
+            Owner::Systemd => "systemd",
+        }
+    }
+}
+
+/// The slice that systemd has all users in.
+const USER_SLICE: &str = "user.slice";
+
+const SESSION: &str = "session-";
+
+/// How long it may take to end a session whose processes fork.
+const KILL_BUDGET: Duration = Duration::from_millis(200);
+
 impl Tree {
-    /// Over those of `hierarchies` that serve a purpose here.
+    /// Ours, over those of `hierarchies` that serve a purpose here.
     ///
     /// v2 comes first, for it can tell a cgroup's end from its emptiness and kill it whole.
     pub fn new(hierarchies: &[Hierarchy], root: &str) -> Self {
@@ -32,12 +62,62 @@ impl Tree {
         };
         let mut hierarchies: Vec<Hierarchy> = hierarchies.iter().filter(serves).cloned().collect();
         hierarchies.sort_by_key(|h| h.version != Version::Unified);
-        Tree { hierarchies, root: root.trim_matches('/').to_owned() }
+        Tree { hierarchies, root: root.trim_matches('/').to_owned(), owner: Owner::Cgsandbox }
+    }
+
+    /// systemd's. Its own hierarchy tracks: v2, or on hosts without that v1's `name=systemd`.
+    pub fn of_systemd(hierarchies: &[Hierarchy]) -> Self {
+        let mut tree = Tree::new(hierarchies, USER_SLICE);
+        tree.owner = Owner::Systemd;
+        if !tree.hierarchies.iter().any(|h| h.version == Version::Unified) {
+            tree.hierarchies.splice(0..0, hierarchies.iter().find(|h| h.is_systemds()).cloned());
+        }
+        tree
+    }
+
+    /// The one that new sessions are made in: systemd's where systemd is the service manager,
+    /// for it is then the only writer of the host's cgroups.
+    pub fn of_host(hierarchies: &[Hierarchy], root: &str) -> Self {
+        match crate::systemd::is_manager() {
+            true => Tree::of_systemd(hierarchies),
+            false => Tree::new(hierarchies, root),
+        }
+    }
+
+    /// The one that a session's cgroups are in.
+    pub fn of(hierarchies: &[Hierarchy], owner: Owner, root: &str) -> Self {
+        match owner {
+            Owner::Cgsandbox => Tree::new(hierarchies, root),
+            Owner::Systemd => Tree::of_systemd(hierarchies),
+        }
+    }
+
+    /// The name of what makes cgroups there, as in the audit line.
+    pub fn back_end(&self) -> &'static str {
+        self.owner.back_end()
+    }
+
+    /// Whether it is the tree of `owner` below `root`.
+    pub fn is_of(&self, owner: Owner, root: &str) -> bool {
+        self.owner == owner && self.root == root.trim_matches('/')
+    }
+
+    /// Whose it is.
+    pub fn owner(&self) -> Owner {
+        self.owner
     }
 
     /// All hierarchies in use, the tracking one first.
     pub fn hierarchies(&self) -> &[Hierarchy] {
         &self.hierarchies
+    }
+
+    /// The hierarchies in which we move processes and remove cgroups.
+    fn ours(&self) -> &[Hierarchy] {
+        match self.owner {
+            Owner::Cgsandbox => &self.hierarchies,
+            Owner::Systemd => &[],
+        }
     }
 
     /// The cgroup above all users', relative to each hierarchy's mount.
@@ -57,12 +137,31 @@ impl Tree {
 
     /// The directory of a user's cgroup.
     pub fn user_in(&self, hierarchy: &Hierarchy, uid: u32) -> PathBuf {
-        self.root_in(hierarchy).join(format!("user-{uid}"))
+        self.root_in(hierarchy).join(self.name_of_user(uid))
     }
 
-    /// The directory of a session's cgroup.
-    pub fn session_in(&self, hierarchy: &Hierarchy, uid: u32, session: &str) -> PathBuf {
-        self.user_in(hierarchy, uid).join(format!("session-{session}"))
+    fn name_of_user(&self, uid: u32) -> String {
+        match self.owner {
+            Owner::Cgsandbox => format!("user-{uid}"),
+            Owner::Systemd => format!("user-{uid}.slice"),
+        }
+    }
+
+    /// The directory of a session's cgroup, the leaf of the user's.
+    pub fn session_in(&self, hierarchy: &Hierarchy, uid: u32, leaf: &str) -> PathBuf {
+        self.user_in(hierarchy, uid).join(leaf)
+    }
+
+    /// Whose cgroup a process is in, and in which leaf of it; none where it is in nobody's.
+    pub fn locate(&self, now: &Membership) -> Option<(u32, String)> {
+        let tracking = self.hierarchies.first()?;
+        let directory = tracking.directory(now.path_in(tracking)?)?;
+        let below = directory.strip_prefix(self.root_in(tracking)).ok()?;
+        let mut names = below.iter().map(|name| name.to_string_lossy().into_owned());
+        let user = names.next()?;
+        let uid = user.strip_prefix("user-")?;
+        let uid = uid.strip_suffix(".slice").unwrap_or(uid).parse().ok()?;
+        (user == self.name_of_user(uid)).then_some((uid, names.next()?))
     }
 
     /// Makes the directory above all users', with the controllers that they need.
@@ -109,13 +208,13 @@ impl Tree {
     pub fn of_user(&self, uid: u32) -> Self {
         let has = |h: &&Hierarchy| self.user_in(h, uid).is_dir();
         let hierarchies = self.hierarchies.iter().filter(has).cloned().collect();
-        Tree { hierarchies, root: self.root.clone() }
+        Tree { hierarchies, root: self.root.clone(), owner: self.owner }
     }
 
     /// Makes a session's cgroup, the tracking hierarchy's first.
-    pub fn make_session(&self, uid: u32, session: &str) -> Result<()> {
+    pub fn make_session(&self, uid: u32, leaf: &str) -> Result<()> {
         for hierarchy in &self.hierarchies {
-            let directory = self.session_in(hierarchy, uid, session);
+            let directory = self.session_in(hierarchy, uid, leaf);
             make_directory(&directory, 0o755)?;
             inherit_cpuset(hierarchy, &directory)?;
         }
@@ -125,13 +224,13 @@ impl Tree {
     /// Moves `pid` into the session's cgroups and reads back that it is there.
     ///
     /// A module of this field is known to have logged success and moved nobody.
-    pub fn enter(&self, uid: u32, session: &str, pid: u32) -> Result<()> {
+    pub fn enter(&self, uid: u32, leaf: &str, pid: u32) -> Result<()> {
         for hierarchy in &self.hierarchies {
-            move_process(pid, &self.session_in(hierarchy, uid, session))?;
+            move_process(pid, &self.session_in(hierarchy, uid, leaf))?;
         }
         let now = Membership::of(pid)?;
         for hierarchy in &self.hierarchies {
-            let wanted = hierarchy.path(&format!("{}/user-{uid}/session-{session}", self.root));
+            let wanted = hierarchy.path(&format!("{}/user-{uid}/{leaf}", self.root));
             match now.path_in(hierarchy) {
                 Some(path) if path == wanted => {}
                 path => {
@@ -151,7 +250,7 @@ impl Tree {
             // A name that cannot be sent leaves that hierarchy to `leave`.
             path.into_os_string().into_string().ok().filter(|path| !path.contains('\n'))
         };
-        self.hierarchies.iter().filter_map(way).collect()
+        self.ours().iter().filter_map(way).collect()
     }
 
     /// The directory of `origin`, or the top where that is gone.
@@ -161,10 +260,10 @@ impl Tree {
     }
 
     /// Moves `pid` out of the session's cgroups, back to `origin` where that still is.
-    pub fn leave(&self, uid: u32, session: &str, pid: u32, origin: &Membership) -> Result<()> {
+    pub fn leave(&self, uid: u32, leaf: &str, pid: u32, origin: &Membership) -> Result<()> {
         let now = Membership::of(pid)?;
-        for hierarchy in &self.hierarchies {
-            let ours = self.session_in(hierarchy, uid, session);
+        for hierarchy in self.ours() {
+            let ours = self.session_in(hierarchy, uid, leaf);
             let directory = now.path_in(hierarchy).and_then(|path| hierarchy.directory(path));
             if directory.as_deref() != Some(&ours) {
                 continue;
@@ -175,26 +274,47 @@ impl Tree {
     }
 
     /// The processes of a session.
-    pub fn members(&self, uid: u32, session: &str) -> Vec<u32> {
-        let mut pids: Vec<u32> = self
-            .hierarchies
-            .iter()
-            .flat_map(|h| processes(&self.session_in(h, uid, session)))
-            .collect();
+    pub fn members(&self, uid: u32, leaf: &str) -> Vec<u32> {
+        let mut pids: Vec<u32> = match self.owner {
+            Owner::Cgsandbox => self
+                .hierarchies
+                .iter()
+                .flat_map(|h| processes(&self.session_in(h, uid, leaf)))
+                .collect(),
+            Owner::Systemd => self
+                .hierarchies
+                .first()
+                .map(|h| processes_below(&self.session_in(h, uid, leaf)))
+                .unwrap_or_default(),
+        };
         pids.sort_unstable();
         pids.dedup();
         pids
     }
 
-    /// Whether a session has processes; asks the tracking hierarchy alone.
-    pub fn has_members(&self, uid: u32, session: &str) -> bool {
-        let tracking = self.hierarchies.first();
-        tracking.is_some_and(|h| !processes(&self.session_in(h, uid, session)).is_empty())
+    /// Whether a session has processes besides those `spared`; asks the tracking hierarchy
+    /// alone.
+    pub fn has_members(&self, uid: u32, leaf: &str, spared: &[u32]) -> bool {
+        let Some(tracking) = self.hierarchies.first() else { return false };
+        let directory = self.session_in(tracking, uid, leaf);
+        let members = match self.owner {
+            Owner::Cgsandbox => processes(&directory),
+            Owner::Systemd => processes_below(&directory),
+        };
+        members.iter().any(|pid| !spared.contains(pid))
     }
 
-    /// The sessions that have a cgroup.
+    /// The sessions that have a cgroup of ours. systemd's have names of their own.
     pub fn sessions(&self, uid: u32) -> Vec<String> {
-        self.children("session-", |hierarchy| self.user_in(hierarchy, uid))
+        match self.owner {
+            Owner::Cgsandbox => self.children(SESSION, |hierarchy| self.user_in(hierarchy, uid)),
+            Owner::Systemd => Vec::new(),
+        }
+    }
+
+    /// The leaf of ours for a session.
+    pub fn leaf_for(session: &str) -> String {
+        format!("{SESSION}{session}")
     }
 
     /// Whether the user has a cgroup.
@@ -202,16 +322,31 @@ impl Tree {
         self.hierarchies.first().is_some_and(|h| self.user_in(h, uid).is_dir())
     }
 
-    /// The users that have a cgroup.
+    /// Whether the user has processes; asks the tracking hierarchy alone.
+    pub fn has_user_processes(&self, uid: u32) -> bool {
+        let tracking = self.hierarchies.first();
+        tracking.is_some_and(|h| !processes_below(&self.user_in(h, uid)).is_empty())
+    }
+
+    /// The users that have a cgroup of ours.
     pub fn users(&self) -> Vec<u32> {
+        if self.owner == Owner::Systemd {
+            // They have one whether they are confined or not.
+            return Vec::new();
+        }
         let names = self.children("user-", |hierarchy| self.root_in(hierarchy));
         names.iter().filter_map(|uid| uid.parse().ok()).collect()
     }
 
-    /// Ends every process of a session, however fast it forks.
-    pub fn kill_session(&self, uid: u32, session: &str) {
+    /// Ends every process of a session but those `spared`, however fast it forks.
+    ///
+    /// Only systemd's cgroups have processes to spare: sshd's own stays in its scope.
+    pub fn kill_session(&self, uid: u32, leaf: &str, spared: &[u32]) {
         let Some(tracking) = self.hierarchies.first() else { return };
-        let directory = self.session_in(tracking, uid, session);
+        if self.owner == Owner::Systemd {
+            return self.kill_all_but(uid, leaf, spared);
+        }
+        let directory = self.session_in(tracking, uid, leaf);
         // Linux 5.14. Before that freezing stops forks, and SIGKILL ends the frozen (v2).
         if file::write(&directory.join("cgroup.kill"), "1").is_ok() {
             return;
@@ -219,26 +354,39 @@ impl Tree {
         let _ = file::write(&directory.join("cgroup.freeze"), "1");
         // v1 has neither: without the right to fork the members can only become fewer.
         for hierarchy in self.hierarchies.iter().filter(|h| h.carries(Controller::Pids)) {
-            let _ = file::write(&self.session_in(hierarchy, uid, session).join("pids.max"), "0");
+            let _ = file::write(&self.session_in(hierarchy, uid, leaf).join("pids.max"), "0");
         }
-        for pid in self.members(uid, session) {
-            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
+        self.members(uid, leaf).into_iter().for_each(kill);
         let _ = file::write(&directory.join("cgroup.freeze"), "0");
+    }
+
+    /// Nothing of systemd's may be written, so what forks meanwhile is killed in the next round.
+    fn kill_all_but(&self, uid: u32, leaf: &str, spared: &[u32]) {
+        let end = Instant::now() + KILL_BUDGET;
+        loop {
+            let mut members = self.members(uid, leaf);
+            members.retain(|pid| !spared.contains(pid));
+            if members.is_empty() || Instant::now() >= end {
+                return;
+            }
+            members.into_iter().for_each(kill);
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Removes the session's cgroups once nothing is in them; whether they are gone.
     ///
     /// A process that is past its end still counts for a moment, so for `patience` this
     /// tries again.
-    pub fn remove_session(&self, uid: u32, session: &str, patience: Duration) -> Result<bool> {
+    pub fn remove_session(&self, uid: u32, leaf: &str, patience: Duration) -> Result<bool> {
+        if self.owner == Owner::Systemd {
+            return Ok(true);
+        }
         let end = Instant::now() + patience;
         loop {
             let mut busy = false;
             for hierarchy in self.hierarchies.iter().rev() {
-                busy |= !remove_directory(&self.session_in(hierarchy, uid, session))?;
+                busy |= !remove_directory(&self.session_in(hierarchy, uid, leaf))?;
             }
             if !busy || Instant::now() >= end {
                 return Ok(!busy);
@@ -250,7 +398,7 @@ impl Tree {
     /// Removes the user's cgroups; whether they are gone. Nothing below them is touched.
     pub fn remove_user(&self, uid: u32) -> Result<bool> {
         let mut gone = true;
-        for hierarchy in self.hierarchies.iter().rev() {
+        for hierarchy in self.ours().iter().rev() {
             gone &= remove_directory(&self.user_in(hierarchy, uid))?;
         }
         Ok(gone)
@@ -258,7 +406,7 @@ impl Tree {
 
     /// Removes the directory above all users' where no user is left.
     pub fn remove_root(&self) -> Result<()> {
-        for hierarchy in &self.hierarchies {
+        for hierarchy in self.ours() {
             let mut directory = self.root_in(hierarchy);
             while directory != hierarchy.mount && remove_directory(&directory)? {
                 directory.pop();
@@ -359,6 +507,23 @@ fn is_inner_with_processes(directory: &Path) -> bool {
 
 fn move_process(pid: u32, directory: &Path) -> Result<()> {
     file::write(&directory.join("cgroup.procs"), &pid.to_string())
+}
+
+fn kill(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Of a cgroup and all below it.
+fn processes_below(directory: &Path) -> Vec<u32> {
+    let mut pids = processes(directory);
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            pids.extend(processes_below(&entry.path()));
+        }
+    }
+    pids
 }
 
 fn processes(directory: &Path) -> Vec<u32> {

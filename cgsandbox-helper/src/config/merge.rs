@@ -17,7 +17,7 @@ const DEEPEST_INHERITANCE: usize = 16;
 pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
     let mut on_error = Login::Deny;
     let mut exempt = Match::default();
-    let mut services = vec!["sshd".to_owned()];
+    let mut services = super::DEFAULT_SERVICES.map(str::to_owned).to_vec();
     let mut cgroup_root = super::DEFAULT_CGROUP_ROOT.to_owned();
     let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
     let mut rules: Vec<Rule> = Vec::new();

@@ -32,6 +32,10 @@ use source::Gathered;
 /// The cgroup above all users' where the configuration names none.
 pub const DEFAULT_CGROUP_ROOT: &str = "/cgsandbox";
 
+/// The PAM services where the configuration names none: systemd's user manager runs the user's
+/// units, on hosts that have one.
+pub const DEFAULT_SERVICES: [&str; 2] = ["sshd", "systemd-user"];
+
 /// The policy that a login goes by.
 #[derive(Debug)]
 pub enum Load {

@@ -28,6 +28,13 @@ pub(super) const KEYS: &[&str] = &[
     "io_write_bandwidth_max",
     "io_read_iops_max",
     "io_write_iops_max",
+    "session_memory_max",
+    "session_memory_high",
+    "session_memory_swap_max",
+    "session_cpu_quota",
+    "session_cpu_weight",
+    "session_tasks_max",
+    "session_io_weight",
     "limits",
     "max_logins",
     "hidepid",
@@ -63,6 +70,17 @@ pub(super) fn read(reader: &mut Reader<'_>, named: Origin, table: &DeTable<'_>) 
             "io_write_iops_max" => {
                 values.io_write_iops_max = io(reader, value, IoLimit::operations);
             }
+            "session_memory_max" => values.session_memory_max = reader.scalar(value, Memory::limit),
+            "session_memory_high" => {
+                values.session_memory_high = reader.scalar(value, Memory::limit)
+            }
+            "session_memory_swap_max" => {
+                values.session_memory_swap_max = reader.scalar(value, Memory::swap)
+            }
+            "session_cpu_quota" => values.session_cpu_quota = reader.scalar(value, CpuQuota::parse),
+            "session_cpu_weight" => values.session_cpu_weight = reader.scalar(value, Weight::parse),
+            "session_tasks_max" => values.session_tasks_max = reader.scalar(value, Limit::tasks),
+            "session_io_weight" => values.session_io_weight = reader.scalar(value, Weight::parse),
             "limits" => values.limits = limits(reader, value),
             "max_logins" => values.max_logins = reader.scalar(value, Limit::logins),
             "hidepid" => values.hidepid = reader.scalar(value, HidePid::parse),

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::Finding;
-use crate::cgroup::{Controller, Tree, Version};
+use crate::cgroup::{Controller, Owner, Tree, Version};
 use crate::host::Host;
-use crate::plan;
+use crate::systemd;
 
 const CGROUPS: &str = "cgroups";
 
@@ -16,16 +16,18 @@ pub(super) fn look(host: &Host) -> Vec<Finding> {
 }
 
 fn back_end(host: &Host) -> Finding {
-    match plan::back_end(host) {
-        Err(error) => {
-            let remedy = "there is none yet: on_error decides what becomes of logins meanwhile";
-            Finding::problem(CGROUPS, error.to_string()).remedy(remedy)
-        }
-        Ok(name) => match &host.no_cgroups {
-            Some(why) => Finding::problem(CGROUPS, format!("there are none to use: {why}"))
-                .remedy("mount them so that root can write: mount -t cgroup2 none /sys/fs/cgroup"),
-            None => Finding::ok(CGROUPS, format!("back end {name}, {}", layout(&host.tree))),
+    let name = host.tree.back_end();
+    match &host.no_cgroups {
+        Some(why) => Finding::problem(CGROUPS, format!("there are none to use: {why}"))
+            .remedy("mount them so that root can write: mount -t cgroup2 none /sys/fs/cgroup"),
+        None if host.tree.owner() == Owner::Systemd => match systemd::version() {
+            Ok(version) => {
+                Finding::ok(CGROUPS, format!("back end {name} {version}, {}", layout(&host.tree)))
+            }
+            Err(error) => Finding::problem(CGROUPS, format!("back end {name}: {error}"))
+                .remedy("till it answers, on_error decides what becomes of logins"),
         },
+        None => Finding::ok(CGROUPS, format!("back end {name}, {}", layout(&host.tree))),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Finding;
-use crate::cgroup::Membership;
+use crate::cgroup::{Membership, Tree};
 use crate::gc;
 use crate::state::{State, names_in};
 
@@ -15,11 +15,11 @@ const SHOWN: usize = 5;
 
 pub(super) fn look(state: &State, cgroup_root: &str) -> Vec<Finding> {
     let uids = state.users();
-    let roots = gc::roots(state, cgroup_root);
+    let Ok(trees) = gc::trees(state, cgroup_root) else { return Vec::new() };
     let mut outside: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for pid in names_in("/proc".as_ref()).iter().filter_map(|name| name.parse().ok()) {
         let Some(process) = Process::read(pid) else { continue };
-        if uids.contains(&process.uid) && !process.is_below(&roots) {
+        if uids.contains(&process.uid) && !process.is_in_own(&trees) {
             outside.entry(process.uid).or_default().push(format!("{pid} ({})", process.command));
         }
     }
@@ -59,10 +59,8 @@ impl Process {
         })
     }
 
-    fn is_below(&self, roots: &[String]) -> bool {
-        let root = self.cgroups.root_above(&format!("user-{}", self.uid));
-        root.is_some_and(|root| {
-            roots.iter().any(|ours| root.trim_matches('/').ends_with(ours.as_str()))
-        })
+    fn is_in_own(&self, trees: &[Tree]) -> bool {
+        let own = |(uid, _): &(u32, String)| *uid == self.uid;
+        trees.iter().any(|tree| tree.locate(&self.cgroups).as_ref().is_some_and(own))
     }
 }

@@ -1,9 +1,9 @@
 //! The one line in each service's PAM stack, and its place there.
 
-use std::path::Path;
-
 use super::Finding;
 use crate::pam_stack::{Action, Directories, Line, MODULE, Stack};
+use crate::session::USER_MANAGER;
+use crate::systemd;
 
 const PAM: &str = "PAM";
 
@@ -23,9 +23,9 @@ const SPOILERS: [(&str, &str); 8] = [
     ("pam_slurm_adopt.so", "moves the login to a cgroup of its own"),
 ];
 
-/// Services that run programs of ordinary users besides logins by SSH.
-const OTHER_WAYS_IN: [&str; 8] =
-    ["systemd-user", "cron", "crond", "atd", "login", "cockpit", "xrdp-sesman", "dropbear"];
+/// Services whose stacks are asked to check or change something, and run nothing for a user.
+const RUN_NOTHING: [&str; 9] =
+    ["other", "passwd", "chpasswd", "chfn", "chsh", "newusers", "polkit-1", "vlock", "groupmems"];
 
 /// Looks at the stacks of `services`, to which the configuration applies, and of the others.
 pub(super) fn look(
@@ -34,7 +34,9 @@ pub(super) fn look(
     module_is_there: bool,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for service in services {
+    // Its name may stand in the configuration of a host that has no use for it.
+    let is_used = |name: &&String| name.as_str() != USER_MANAGER || systemd::is_manager();
+    for service in services.iter().filter(is_used) {
         findings.extend(look_at(directories, service, module_is_there));
     }
     let others: Vec<String> =
@@ -49,11 +51,12 @@ pub(super) fn look(
         let remedy = "add them to services in cgsandbox.toml, or remove the line there";
         findings.push(Finding::note(PAM, what).remedy(remedy));
     }
-    let runs_users = |name: &&String| {
-        let unused = name.as_str() == "systemd-user" && !Path::new("/run/systemd/system").is_dir();
-        OTHER_WAYS_IN.contains(&name.as_str()) && !unused
+    let runs_programs = |name: &&String| {
+        let is_part = name.starts_with("common-");
+        let opens = directories.stack(name).is_some_and(|stack| !stack.session.is_empty());
+        !is_part && opens && !RUN_NOTHING.contains(&name.as_str())
     };
-    let outside: Vec<&String> = without.into_iter().filter(runs_users).collect();
+    let outside: Vec<&String> = without.into_iter().filter(is_used).filter(runs_programs).collect();
     if !outside.is_empty() {
         let what = format!(
             "what a user runs through {} is in no sandbox, and lets the same user's sandbox see \

@@ -7,9 +7,9 @@ use cgsandbox_protocol::{Login, ON_ERROR};
 use super::Finding;
 use crate::cgroup::Tree;
 use crate::gc;
+use crate::namespace;
 use crate::session::{Leader, Session, Stage};
 use crate::state::State;
-use crate::{cgroup, namespace};
 
 const STATE: &str = "state";
 
@@ -23,14 +23,13 @@ pub(super) fn look(state: &State, cgroup_root: &str, on_error: Login) -> Vec<Fin
 }
 
 fn leftovers(state: &State, cgroup_root: &str) -> Vec<Finding> {
-    let hierarchies = match cgroup::mounted() {
-        Ok(hierarchies) => hierarchies,
+    let trees = match gc::trees(state, cgroup_root) {
+        Ok(trees) => trees,
         Err(error) => return vec![Finding::problem(STATE, error.to_string())],
     };
     let mut left = Vec::new();
     let mut sessions = 0;
-    for root in gc::roots(state, cgroup_root) {
-        let tree = Tree::new(&hierarchies, &root);
+    for tree in trees {
         let mut uids = [state.users(), tree.users()].concat();
         uids.sort_unstable();
         uids.dedup();
@@ -72,7 +71,7 @@ fn of_user(state: &State, tree: &Tree, uid: u32) -> (Vec<String>, usize) {
     let mut in_use = false;
     for id in &ids {
         let record = Session::read(state, uid, id);
-        if record.as_ref().is_some_and(|session| session.cgroup_root != tree.root()) {
+        if record.as_ref().is_some_and(|it| !tree.is_of(it.owner, &it.cgroup_root)) {
             // Looked at with the tree that it is in.
             in_use = true;
             continue;
@@ -80,7 +79,8 @@ fn of_user(state: &State, tree: &Tree, uid: u32) -> (Vec<String>, usize) {
         let leader =
             record.as_ref().map(|session| session.leader).or_else(|| Leader::of_session(id));
         let has_leader = leader.is_some_and(|leader| leader.is_alive());
-        let has_members = !tree.members(uid, id).is_empty();
+        let leaf = record.as_ref().map_or_else(|| Tree::leaf_for(id), |it| it.leaf.clone());
+        let has_members = !tree.members(uid, &leaf).is_empty();
         match &record {
             Some(session) if session.stage != Stage::Closed && has_leader => {
                 live += 1;

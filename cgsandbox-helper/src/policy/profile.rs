@@ -23,6 +23,13 @@ pub struct Profile {
     pub io_write_bandwidth_max: Option<Sourced<Vec<IoLimit>>>,
     pub io_read_iops_max: Option<Sourced<Vec<IoLimit>>>,
     pub io_write_iops_max: Option<Sourced<Vec<IoLimit>>>,
+    pub session_memory_max: Option<Sourced<Memory>>,
+    pub session_memory_high: Option<Sourced<Memory>>,
+    pub session_memory_swap_max: Option<Sourced<Memory>>,
+    pub session_cpu_quota: Option<Sourced<CpuQuota>>,
+    pub session_cpu_weight: Option<Sourced<Weight>>,
+    pub session_tasks_max: Option<Sourced<Limit>>,
+    pub session_io_weight: Option<Sourced<Weight>>,
     pub limits: BTreeMap<Rlimit, Sourced<RlimitPair>>,
     pub max_logins: Option<Sourced<Limit>>,
     pub hidepid: Option<Sourced<HidePid>>,
@@ -61,6 +68,13 @@ impl Profile {
         inherit(&mut self.io_write_bandwidth_max, &other.io_write_bandwidth_max);
         inherit(&mut self.io_read_iops_max, &other.io_read_iops_max);
         inherit(&mut self.io_write_iops_max, &other.io_write_iops_max);
+        inherit(&mut self.session_memory_max, &other.session_memory_max);
+        inherit(&mut self.session_memory_high, &other.session_memory_high);
+        inherit(&mut self.session_memory_swap_max, &other.session_memory_swap_max);
+        inherit(&mut self.session_cpu_quota, &other.session_cpu_quota);
+        inherit(&mut self.session_cpu_weight, &other.session_cpu_weight);
+        inherit(&mut self.session_tasks_max, &other.session_tasks_max);
+        inherit(&mut self.session_io_weight, &other.session_io_weight);
         for (rlimit, pair) in &other.limits {
             self.limits.entry(*rlimit).or_insert_with(|| pair.clone());
         }
@@ -69,6 +83,20 @@ impl Profile {
         inherit(&mut self.on_logout, &other.on_logout);
         inherit(&mut self.strict, &other.strict);
         self
+    }
+
+    /// What it asks of each session by itself, in the words that it has for the user.
+    pub(crate) fn of_session(&self) -> Profile {
+        Profile {
+            memory_max: self.session_memory_max.clone(),
+            memory_high: self.session_memory_high.clone(),
+            memory_swap_max: self.session_memory_swap_max.clone(),
+            cpu_quota: self.session_cpu_quota.clone(),
+            cpu_weight: self.session_cpu_weight.clone(),
+            tasks_max: self.session_tasks_max.clone(),
+            io_weight: self.session_io_weight.clone(),
+            ..Profile::default()
+        }
     }
 
     /// Everything it says, in the order of the documentation.
@@ -86,6 +114,13 @@ impl Profile {
         all.add_list("io_write_bandwidth_max", &self.io_write_bandwidth_max);
         all.add_list("io_read_iops_max", &self.io_read_iops_max);
         all.add_list("io_write_iops_max", &self.io_write_iops_max);
+        all.add("session_memory_max", &self.session_memory_max);
+        all.add("session_memory_high", &self.session_memory_high);
+        all.add("session_memory_swap_max", &self.session_memory_swap_max);
+        all.add("session_cpu_quota", &self.session_cpu_quota);
+        all.add("session_cpu_weight", &self.session_cpu_weight);
+        all.add("session_tasks_max", &self.session_tasks_max);
+        all.add("session_io_weight", &self.session_io_weight);
         for (rlimit, pair) in &self.limits {
             all.push(rlimit.directive(), pair.to_string(), &pair.origin);
         }

@@ -159,8 +159,8 @@ fn sshd_with_pam_switched_off_in_an_included_file() {
 }
 
 #[test]
-fn a_host_whose_cgroups_systemd_writes() {
-    assert_problem("mkdir -p /run/systemd/system", &["systemd manages", "on_error"]);
+fn a_host_whose_systemd_does_not_answer() {
+    assert_problem("mkdir -p /run/systemd/system", &["back end systemd", "on_error"]);
 }
 
 #[test]

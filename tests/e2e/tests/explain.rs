@@ -183,7 +183,7 @@ fn the_configuration_is_the_one_that_the_pam_line_names() {
 }
 
 #[test]
-fn a_host_whose_cgroups_systemd_writes_is_told_to_be_an_error() {
+fn a_host_whose_systemd_does_not_answer_is_told_to_be_an_error() {
     let host = host();
     host.sh("mkdir -p /run/systemd/system");
     let told = explain_json(&host, "alice");

@@ -89,7 +89,7 @@ fn sandbox(prospect: &Prospect) -> Value {
         "profile": confined.chain.first(),
         "inherits": confined.chain.get(1..),
         "settings": confined.profile.settings().iter().map(setting).collect::<Vec<_>>(),
-        "backend": prospect.back_end,
+        "backend": prospect.tree.back_end(),
         "cgroup_files": sandbox.attributes.iter().map(|a| file(prospect, a)).collect::<Vec<_>>(),
         "rlimits": sandbox.rlimits.iter().map(rlimit).collect::<Vec<_>>(),
         "hidepid": sandbox.hidepid.to_string(),

@@ -200,7 +200,7 @@ fn settings(prospect: &Prospect, places: &Places) -> String {
 /// What the settings come to here, in the kernel's own units.
 fn effects(prospect: &Prospect) -> String {
     let sandbox = &prospect.sandbox;
-    let mut text = section(&format!("On this host (back end {})", prospect.back_end));
+    let mut text = section(&format!("On this host (back end {})", prospect.tree.back_end()));
     let mut groups: Vec<(PathBuf, Vec<&Attribute>)> = Vec::new();
     for attribute in &sandbox.attributes {
         let Some(directory) = prospect.directory_of(attribute) else { continue };

@@ -22,7 +22,7 @@ fn the_shipped_configuration_is_right_as_it_is() {
     let texts = [file("cgsandbox.toml", SHIPPED)];
     let policy = parse(&texts).unwrap();
     assert_eq!(policy.on_error, Login::Deny);
-    assert_eq!(policy.services, ["sshd"]);
+    assert_eq!(policy.services, ["sshd", "systemd-user"]);
     assert_eq!(lint(&policy, &texts, |_| true), []);
 }
 

@@ -1,0 +1,369 @@
+//! Limits on hosts whose cgroups are systemd's: it alone writes there, we ask it to.
+//!
+//! A user's limits are runtime properties of `user-UID.slice`, a session's of its scope. A
+//! login that pam_systemd has put into a scope stays in it; one that is in no cgroup of the
+//! user's gets a scope of its own.
+//!
+//! systemd's order of precedence is left as it is: what would be above our settings after a
+//! `systemctl daemon-reload` is above them at login too.
+
+mod bus;
+mod property;
+mod unit_files;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
+
+use crate::cgroup::{Attribute, Membership, Owner, Tree, Unfit, attributes, stands};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::plan::Sandbox;
+use crate::policy::Profile;
+use crate::state::State;
+
+use bus::{Bus, MANAGER, MANAGER_PATH, UNIT};
+use property::{Property, properties};
+use unit_files::UnitFiles;
+
+/// How long a change may take to arrive in the cgroup after systemd has agreed to it.
+const SETTLING: Duration = Duration::from_millis(250);
+
+/// How long a command waits for systemd.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// Whether systemd manages this host's services (sd_booted(3)).
+pub fn is_manager() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
+/// systemd's version as it tells it; an error where it cannot be asked.
+pub fn version() -> Result<String> {
+    let arguments = (MANAGER, "Version");
+    let bus = Bus::connect(ANSWER)?;
+    let answer = bus.call(MANAGER_PATH, "org.freedesktop.DBus.Properties", "Get", &arguments)?;
+    let value: OwnedValue = answer.body().deserialize().map_err(not_understood)?;
+    String::try_from(value).map_err(not_understood)
+}
+
+/// A directive that an administrator's own unit file decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overridden {
+    /// The directive.
+    pub directive: &'static str,
+    /// What that file says instead.
+    pub text: String,
+    /// `file:line`.
+    pub place: String,
+}
+
+/// What became of limits.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// What is not in force.
+    pub missing: Vec<Unfit>,
+    /// What is not ours to decide.
+    pub overridden: Vec<Overridden>,
+}
+
+/// A login's dealings with systemd. Connects when it must, which most logins need not.
+#[derive(Debug)]
+pub struct Manager<'a> {
+    state: &'a State,
+    tree: &'a Tree,
+    uid: u32,
+    patience: Duration,
+    bus: Option<Bus>,
+}
+
+impl<'a> Manager<'a> {
+    /// For one login of `uid`; systemd's answers take at most `patience` in all.
+    pub fn new(state: &'a State, tree: &'a Tree, uid: u32, patience: Duration) -> Self {
+        Manager { state, tree, uid, patience, bus: None }
+    }
+
+    /// The leaf of the user's cgroup that `leader` is in, or is going to be in.
+    pub fn leaf_of(&self, leader: u32, session: &str) -> Result<String> {
+        Ok(match self.tree.locate(&Membership::of(leader)?) {
+            Some((uid, leaf)) if uid == self.uid => leaf,
+            _ => format!("cgsandbox-{session}.scope"),
+        })
+    }
+
+    /// Brings the user's slice to what `attributes` say, whether it is there yet or not.
+    ///
+    /// Where the last login asked for the same and the kernel has it, nothing is to be done.
+    pub fn limit_user(&mut self, attributes: &[Attribute]) -> Result<Applied> {
+        let files = UnitFiles::of_slice(Path::new("/"), &self.slice());
+        let (properties, unknown) = properties(attributes);
+        let mut applied = Applied { missing: unfit(&unknown), overridden: Vec::new() };
+        let mut wanted = Vec::new();
+        for property in properties {
+            let setting = property.setting();
+            match (property.directive, files.above(setting)) {
+                (Some(directive), Some(above)) => applied.overridden.push(Overridden {
+                    directive,
+                    text: above.text,
+                    place: above.place,
+                }),
+                (Some(_), None) => wanted.push(property),
+                // An earlier login's: the policy was another then.
+                (None, None) if files.has_own(setting) => wanted.push(reset(&property, &files)),
+                (None, _) => {}
+            }
+        }
+        let ours = ours(attributes, &applied);
+        let note = Note::of(self.state, self.uid);
+        let before = note.read();
+        let text = Note::text(&wanted);
+        let are_kept = || {
+            wanted.iter().all(|p| files.has_own(p.setting()))
+                && self.lacking(&ours, None).is_empty()
+        };
+        let is_nothing = wanted.is_empty() && before.is_none();
+        if !is_nothing && (before.as_deref() != Some(&text) || !are_kept()) {
+            // First the note: whatever is set is known to be ours.
+            note.write(self.state, &text)?;
+            self.set(&self.slice(), &wanted)?;
+        }
+        // A slice that nothing is in has no cgroup yet; it starts with what was set.
+        if self.tree.has_user(self.uid) {
+            applied.missing.extend(self.settle(&ours, None));
+        }
+        for property in wanted.iter().filter(|property| property.directive.is_none()) {
+            files.remove_own(property.setting());
+        }
+        Ok(applied)
+    }
+
+    /// Puts `leader` under the limits of its user and of its own session.
+    pub fn limit_login(&mut self, leaf: &str, leader: u32, sandbox: &Sandbox) -> Result<Applied> {
+        // Before anything is in the slice: it starts with its limits, and nothing is ever in it
+        // without.
+        let mut applied = self.limit_user(&sandbox.attributes)?;
+        let session = &sandbox.session_attributes;
+        if self.tree.locate(&Membership::of(leader)?) == Some((self.uid, leaf.to_owned())) {
+            applied.missing.extend(self.limit_session(leaf, leader, session)?);
+        } else {
+            let was_there = self.tree.has_user(self.uid);
+            self.make_scope(leaf, leader, session)?;
+            if !was_there {
+                applied.missing.extend(self.settle(&ours(&sandbox.attributes, &applied), None));
+            }
+            let of_session = ours(session, &applied);
+            applied.missing.extend(self.settle(&of_session, Some(leaf)));
+        }
+        Ok(applied)
+    }
+
+    /// Puts `leader`, which is in no cgroup of the user's, into a scope of its own there.
+    fn make_scope(&mut self, leaf: &str, leader: u32, attributes: &[Attribute]) -> Result<()> {
+        let about = format!("Session of uid {} without pam_systemd", self.uid);
+        let mut settings: Vec<(&str, Value<'_>)> = vec![
+            ("PIDs", Value::from(vec![leader])),
+            ("Slice", Value::from(self.slice())),
+            ("Description", Value::from(about)),
+            ("Delegate", Value::from(true)),
+            ("CollectMode", Value::from("inactive-or-failed")),
+        ];
+        let (properties, _) = properties(attributes);
+        settings.extend(asked_for(&properties));
+        let none: Vec<(&str, Vec<(&str, Value<'_>)>)> = Vec::new();
+        let arguments = (leaf, "fail", settings, none);
+        self.bus()?.call(MANAGER_PATH, MANAGER, "StartTransientUnit", &arguments)?;
+        // Its answer comes before the unit: the kernel tells when the leader is there.
+        let end = Instant::now() + self.patience;
+        while self.tree.locate(&Membership::of(leader)?) != Some((self.uid, leaf.to_owned())) {
+            if Instant::now() >= end {
+                let cause = "systemd agreed and did not do it in time";
+                return Err(Error::new(format!("move process {leader} into"), leaf, cause));
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        Ok(())
+    }
+
+    /// Limits the unit that `leader` is in, which systemd is asked for by the pid.
+    fn limit_session(
+        &mut self,
+        leaf: &str,
+        leader: u32,
+        attributes: &[Attribute],
+    ) -> Result<Vec<Unfit>> {
+        let (properties, unknown) = properties(attributes);
+        let settings = asked_for(&properties);
+        // The user's manager is no session: it holds what all of them share.
+        if settings.is_empty() || leaf.ends_with(".service") {
+            return Ok(unfit(&unknown));
+        }
+        let bus = self.bus()?;
+        let answer = bus.call(MANAGER_PATH, MANAGER, "GetUnitByPID", &leader)?;
+        let unit: OwnedObjectPath = answer.body().deserialize().map_err(not_understood)?;
+        bus.call(unit.as_str(), UNIT, "SetProperties", &(true, settings))?;
+        let mut applied = Applied { missing: unfit(&unknown), overridden: Vec::new() };
+        applied.missing.extend(self.settle(&ours(attributes, &applied), Some(leaf)));
+        Ok(applied.missing)
+    }
+
+    fn slice(&self) -> String {
+        format!("user-{}.slice", self.uid)
+    }
+
+    fn bus(&mut self) -> Result<&Bus> {
+        let bus = match self.bus.take() {
+            Some(bus) => bus,
+            None => Bus::connect(self.patience)?,
+        };
+        Ok(self.bus.insert(bus))
+    }
+
+    fn set(&mut self, unit: &str, properties: &[Property]) -> Result<()> {
+        let settings: Vec<_> = properties.iter().flat_map(Property::messages).collect();
+        if settings.is_empty() {
+            return Ok(());
+        }
+        let arguments = (unit, true, settings);
+        self.bus()?.call(MANAGER_PATH, MANAGER, "SetUnitProperties", &arguments).map(drop)
+    }
+
+    /// Waits for the cgroup to show what was set; what it does not show.
+    fn settle(&self, attributes: &[&Attribute], leaf: Option<&str>) -> Vec<Unfit> {
+        let end = Instant::now() + SETTLING.min(self.patience);
+        loop {
+            let lacking = self.lacking(attributes, leaf);
+            if lacking.is_empty() || Instant::now() >= end {
+                return lacking;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// What of `attributes` the user's cgroup, or a leaf of it, does not show.
+    fn lacking(&self, attributes: &[&Attribute], leaf: Option<&str>) -> Vec<Unfit> {
+        let lacks = |attribute: &&&Attribute| {
+            let directory = self.directory_of(attribute, leaf);
+            !directory.is_some_and(|directory| stands(&directory, attribute))
+        };
+        let unfit = |attribute: &&Attribute| {
+            let why = format!("systemd took it, and {} shows something else", attribute.file);
+            Unfit { directive: attribute.directive, why }
+        };
+        attributes.iter().filter(lacks).map(unfit).collect()
+    }
+
+    fn directory_of(&self, attribute: &Attribute, leaf: Option<&str>) -> Option<PathBuf> {
+        let hierarchy = self.tree.carrier(attribute.controller)?;
+        Some(match leaf {
+            Some(leaf) => self.tree.session_in(hierarchy, self.uid, leaf),
+            None => self.tree.user_in(hierarchy, self.uid),
+        })
+    }
+}
+
+fn not_understood(error: impl std::fmt::Display) -> Error {
+    Error::new("understand", "systemd's answer", error)
+}
+
+/// What `attributes` are not ours to decide for a user, for `explain`.
+pub fn overridden(tree: &Tree, uid: u32, attributes: &[Attribute]) -> Vec<Overridden> {
+    if tree.owner() != Owner::Systemd {
+        return Vec::new();
+    }
+    let files = UnitFiles::of_slice(Path::new("/"), &format!("user-{uid}.slice"));
+    let (properties, _) = properties(attributes);
+    let above = |property: Property| {
+        let (directive, word) = (property.directive?, files.above(property.setting())?);
+        Some(Overridden { directive, text: word.text, place: word.place })
+    };
+    properties.into_iter().filter_map(above).collect()
+}
+
+/// Removes what we set for a user who is gone. Limits of a slice that still has processes stay.
+pub fn forget(state: &State, tree: &Tree, uid: u32) {
+    let note = Note::of(state, uid);
+    let Some(text) = note.read() else { return };
+    if !tree.has_user_processes(uid) {
+        let files = UnitFiles::of_slice(Path::new("/"), &format!("user-{uid}.slice"));
+        Note::settings(&text).for_each(|setting| files.remove_own(setting));
+        note.remove();
+    }
+}
+
+/// The users for whom something is set.
+pub fn users(state: &State) -> Vec<u32> {
+    let names = crate::state::names_in(&state.directory().join("slice"));
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Lifts what was set for a user whom the policy has let go since.
+pub fn release(state: &State, uid: u32, patience: Duration) -> Result<()> {
+    let note = Note::of(state, uid);
+    if note.read().is_none() {
+        return Ok(());
+    }
+    let host = Host::look("")?;
+    let (silent, _) = attributes(&Profile::default(), &host);
+    Manager::new(state, &host.tree, uid, patience).limit_user(&silent)?;
+    note.remove();
+    Ok(())
+}
+
+/// What the last login set for a user: `/run/cgsandbox/slice/UID`, a setting on each line.
+struct Note(PathBuf);
+
+impl Note {
+    fn of(state: &State, uid: u32) -> Self {
+        Note(state.directory().join("slice").join(uid.to_string()))
+    }
+
+    fn text(properties: &[Property]) -> String {
+        let line = |property: &Property| format!("{}={:?}\n", property.setting(), property.amount);
+        properties.iter().map(line).collect()
+    }
+
+    fn settings(text: &str) -> impl Iterator<Item = &str> {
+        text.lines().filter_map(|line| Some(line.split_once('=')?.0))
+    }
+
+    fn read(&self) -> Option<String> {
+        std::fs::read_to_string(&self.0).ok()
+    }
+
+    fn write(&self, state: &State, text: &str) -> Result<()> {
+        if let Some(directory) = self.0.parent() {
+            crate::state::make_directory(directory)?;
+        }
+        state.write(&self.0, text.as_bytes())
+    }
+
+    fn remove(&self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Those of `attributes` that are to be in force: asked for, and not told as something else.
+fn ours<'a>(attributes: &'a [Attribute], told: &Applied) -> Vec<&'a Attribute> {
+    let is_told = |directive| {
+        told.overridden.iter().any(|it| it.directive == directive)
+            || told.missing.iter().any(|it| it.directive == directive)
+    };
+    attributes.iter().filter(|it| it.origin.is_some() && !is_told(it.directive)).collect()
+}
+
+fn asked_for(properties: &[Property]) -> Vec<(&'static str, Value<'static>)> {
+    let asked = properties.iter().filter(|property| property.directive.is_some());
+    asked.flat_map(Property::messages).collect()
+}
+
+/// The property as it is without us.
+fn reset(property: &Property, files: &UnitFiles) -> Property {
+    let others = files.others(property.setting());
+    let written = others.and_then(|word| property.as_written(&word.text));
+    written.unwrap_or_else(|| Property { amount: property.unset(), ..property.clone() })
+}
+
+fn unfit(unknown: &[&Attribute]) -> Vec<Unfit> {
+    let why = "systemd has no setting for it on this version of cgroups";
+    unknown.iter().map(|it| Unfit { directive: it.directive, why: why.to_owned() }).collect()
+}
