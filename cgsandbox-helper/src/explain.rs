@@ -70,8 +70,8 @@ pub struct Prospect {
     pub sandbox: Sandbox,
     /// The cgroups below which it is made.
     pub tree: Tree,
-    /// What an administrator's unit files decide in place of the policy.
-    pub overridden: Vec<Overridden>,
+    /// What unit files say in place of the policy, or where it is silent.
+    pub elsewhere: Vec<Overridden>,
     /// What this host cannot carry: the plan's own and what applying it would meet.
     pub missing: Vec<Unfit>,
     /// How many sessions the user has; none where only root may know.
@@ -215,7 +215,7 @@ impl Explanation {
         let uid = self.subject.uid;
         let sessions = is_root.then(|| teardown::live_sessions(state, uid).len() as u64);
         Ok(Outcome::Sandbox(Box::new(Prospect {
-            overridden: systemd::overridden(&host.tree, uid, &sandbox.attributes),
+            elsewhere: systemd::said_elsewhere(&host.tree, uid, &sandbox.attributes),
             sandbox,
             tree: host.tree,
             missing,

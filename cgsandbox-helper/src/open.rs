@@ -63,6 +63,7 @@ struct Decided {
 /// What stands when a login may enter.
 struct Built {
     session: Session,
+    tree: Tree,
     namespace: Option<OwnedFd>,
     /// See [`Reply::Enter`].
     ways_back: Vec<String>,
@@ -232,7 +233,8 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
         Ok((namespace, ways_back, applied)) => {
             let Applied { missing, overridden } = applied;
             let enforcement = Enforcement::without(missing);
-            Ok(Built { session, namespace, ways_back, enforcement, overridden })
+            let tree = tree.clone();
+            Ok(Built { session, tree, namespace, ways_back, enforcement, overridden })
         }
         Err(refusal) => {
             teardown::take_back(state, &session);
@@ -281,7 +283,7 @@ fn names_of(overridden: &[Overridden]) -> Option<String> {
 
 /// Lets the leader enter and makes sure that it did, before anything says so.
 fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> Result<()> {
-    let Built { mut session, namespace, ways_back, enforcement, overridden } = built;
+    let Built { mut session, tree, namespace, ways_back, enforcement, overridden } = built;
     let entered = (|| {
         let namespaces = namespace.iter().map(|_| Namespace::Mount).collect();
         let fds: Vec<_> = namespace.iter().map(AsFd::as_fd).collect();
@@ -297,16 +299,19 @@ fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> R
             return Err(Error::new("enter", "the mount namespace", cause));
         }
         session.stage = Stage::Open;
-        session.keep(state)
+        session.keep(state)?;
+        let outside = |namespace| systemd::manager_outside(&tree, session.uid, namespace);
+        Ok(namespace.as_ref().and_then(outside))
     })();
     match entered {
-        Ok(()) => {
+        Ok(manager) => {
             session
                 .describe(Event::new(Level::Info, "session_open"))
                 .with("backend", session.owner.back_end())
                 .with("enforced", enforcement.word())
                 .with_some("missing", enforcement.missing())
                 .with_some("overridden", names_of(&overridden))
+                .with_some("manager", manager.map(|_| "outside"))
                 .send(state);
             if let Enforcement::Partial(missing) = &enforcement {
                 Event::new(Level::Warning, "degraded")

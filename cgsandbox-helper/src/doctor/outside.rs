@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::Finding;
 use crate::cgroup::{Membership, Tree};
-use crate::gc;
 use crate::state::{State, names_in};
+use crate::{gc, namespace, systemd};
 
 const PROCESSES: &str = "processes";
 
@@ -23,7 +23,22 @@ pub(super) fn look(state: &State, cgroup_root: &str) -> Vec<Finding> {
             outside.entry(process.uid).or_default().push(format!("{pid} ({})", process.command));
         }
     }
-    outside.into_iter().map(|(uid, processes)| finding(uid, &processes)).collect()
+    let managers = uids.iter().filter_map(|uid| manager(state, &trees, *uid));
+    let processes = outside.into_iter().map(|(uid, processes)| finding(uid, &processes));
+    managers.chain(processes).collect()
+}
+
+/// A user manager that runs since before its PAM stack had our line.
+fn manager(state: &State, trees: &[Tree], uid: u32) -> Option<Finding> {
+    let namespace = namespace::pinned(state, uid).ok()??;
+    let outside = |tree| systemd::manager_outside(tree, uid, &namespace);
+    let pid = trees.iter().find_map(outside)?;
+    let what = format!(
+        "user@{uid}.service (pid {pid}) and the user's units are outside of the sandbox, and let \
+         it see all of /proc: it was started without the PAM line"
+    );
+    let remedy = format!("with the line in systemd-user: systemctl restart user@{uid}.service");
+    Some(Finding::note(PROCESSES, what).remedy(remedy))
 }
 
 fn finding(uid: u32, processes: &[String]) -> Finding {

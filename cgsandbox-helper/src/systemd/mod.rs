@@ -11,6 +11,7 @@ mod bus;
 mod property;
 mod unit_files;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
 use crate::cgroup::{Attribute, Membership, Owner, Tree, Unfit, attributes, stands};
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::namespace;
 use crate::plan::Sandbox;
 use crate::policy::Profile;
 use crate::state::State;
@@ -265,18 +267,34 @@ fn not_understood(error: impl std::fmt::Display) -> Error {
     Error::new("understand", "systemd's answer", error)
 }
 
-/// What `attributes` are not ours to decide for a user, for `explain`.
-pub fn overridden(tree: &Tree, uid: u32, attributes: &[Attribute]) -> Vec<Overridden> {
+/// What unit files say of a user besides us, for `explain`: in place of what the policy asks
+/// for, or where it is silent.
+pub fn said_elsewhere(tree: &Tree, uid: u32, attributes: &[Attribute]) -> Vec<Overridden> {
     if tree.owner() != Owner::Systemd {
         return Vec::new();
     }
     let files = UnitFiles::of_slice(Path::new("/"), &format!("user-{uid}.slice"));
-    let (properties, _) = properties(attributes);
-    let above = |property: Property| {
-        let (directive, word) = (property.directive?, files.above(property.setting())?);
-        Some(Overridden { directive, text: word.text, place: word.place })
+    let said = |attribute: &Attribute| {
+        let (properties, _) = properties(std::slice::from_ref(attribute));
+        let asked_for = properties.iter().find(|property| property.directive.is_some());
+        let word = match asked_for {
+            Some(property) => files.above(property.setting()),
+            None => files.others(properties.last()?.setting()),
+        }?;
+        Some(Overridden { directive: attribute.directive, text: word.text, place: word.place })
     };
-    properties.into_iter().filter_map(above).collect()
+    attributes.iter().filter_map(said).collect()
+}
+
+/// The user's manager, where it runs and is not in the user's mount namespace: it was started
+/// before `systemd-user` had our PAM line, and so are its units outside.
+pub fn manager_outside(tree: &Tree, uid: u32, namespace: &OwnedFd) -> Option<u32> {
+    if tree.owner() != Owner::Systemd {
+        return None;
+    }
+    let managers = tree.members(uid, &format!("user@{uid}.service/init.scope"));
+    let is_outside = |pid: &u32| !namespace::holds(namespace, *pid).unwrap_or(true);
+    managers.into_iter().find(is_outside)
 }
 
 /// Removes what we set for a user who is gone. Limits of a slice that still has processes stay.

@@ -6,6 +6,7 @@ use crate::cgroup::{Attribute, Unfit};
 use crate::config::{ConfigErrors, Origin};
 use crate::explain::{Configuration, Explanation, Fate, Outcome, Prospect};
 use crate::policy::{Loss, Rule, Setting, Unconfined};
+use crate::systemd::Overridden;
 
 pub(super) fn of(explanation: &Explanation) -> Value {
     let subject = &explanation.subject;
@@ -91,6 +92,8 @@ fn sandbox(prospect: &Prospect) -> Value {
         "settings": confined.profile.settings().iter().map(setting).collect::<Vec<_>>(),
         "backend": prospect.tree.back_end(),
         "cgroup_files": sandbox.attributes.iter().map(|a| file(prospect, a)).collect::<Vec<_>>(),
+        "session_cgroup_files": sandbox.session_attributes.iter().map(of_session).collect::<Vec<_>>(),
+        "elsewhere": prospect.elsewhere.iter().map(elsewhere).collect::<Vec<_>>(),
         "rlimits": sandbox.rlimits.iter().map(rlimit).collect::<Vec<_>>(),
         "hidepid": sandbox.hidepid.to_string(),
         "max_logins": sandbox.max_logins,
@@ -122,6 +125,21 @@ fn file(prospect: &Prospect, attribute: &Attribute) -> Value {
     });
     cite(&mut value, attribute.origin.as_ref());
     value
+}
+
+/// In a directory that has no name before the login.
+fn of_session(attribute: &Attribute) -> Value {
+    let mut value = json!({
+        "file": attribute.file,
+        "value": attribute.value.trim_end(),
+        "directive": attribute.directive,
+    });
+    cite(&mut value, attribute.origin.as_ref());
+    value
+}
+
+fn elsewhere(word: &Overridden) -> Value {
+    json!({ "directive": word.directive, "value": word.text, "origin": word.place })
 }
 
 fn unfit(unfit: &Unfit) -> Value {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cgsandbox_protocol::Login;
 
 use super::terminal::{Table, hanging, heading, styled};
-use crate::cgroup::Attribute;
+use crate::cgroup::{Attribute, Owner};
 use crate::config::value::HidePid;
 use crate::config::{ConfigErrors, Origin};
 use crate::explain::{Configuration, Explanation, Fate, Outcome, Prospect};
@@ -213,9 +213,16 @@ fn effects(prospect: &Prospect) -> String {
     for (directory, attributes) in groups {
         text += &format!("  {}\n", directory.display());
         for attribute in attributes {
-            let line = format!("{:widest$}  {}", attribute.file, value(attribute));
-            text += &format!("    {line}\n");
+            let value = hanging(6 + widest, &value(prospect, attribute));
+            text += &format!("    {:widest$}  {value}", attribute.file);
         }
+    }
+    if !sandbox.session_attributes.is_empty() {
+        text += "  the login's own cgroup in there\n";
+    }
+    for attribute in &sandbox.session_attributes {
+        let value = value(prospect, attribute);
+        text += &format!("    {:widest$}  {value}\n", attribute.file);
     }
     let mut of_leader = Vec::new();
     for (name, soft, hard) in &sandbox.rlimits {
@@ -243,7 +250,15 @@ fn effects(prospect: &Prospect) -> String {
     text
 }
 
-fn value(attribute: &Attribute) -> String {
+fn value(prospect: &Prospect, attribute: &Attribute) -> String {
+    let mut elsewhere = prospect.elsewhere.iter();
+    if let Some(word) = elsewhere.find(|word| word.directive == attribute.directive) {
+        let instead = match attribute.origin {
+            Some(_) => format!(", not {}", attribute.value.trim_end()),
+            None => String::new(),
+        };
+        return format!("{} by {}{instead}", word.text, word.place);
+    }
     let value = match (&attribute.disk, attribute.value.trim_end()) {
         (Some(disk), value) => format!("{disk} {value}"),
         (None, "") => "all that there are".to_owned(),
@@ -251,6 +266,7 @@ fn value(attribute: &Attribute) -> String {
     };
     match attribute.origin {
         Some(_) => value,
+        None if prospect.tree.owner() == Owner::Systemd => format!("{value} (systemd's default)"),
         None => format!("{value} (the kernel's default)"),
     }
 }
