@@ -301,7 +301,8 @@ fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> R
         session.stage = Stage::Open;
         session.keep(state)?;
         let outside = |namespace| systemd::manager_outside(&tree, session.uid, namespace);
-        Ok(namespace.as_ref().and_then(outside))
+        let of_login = namespace.as_ref().filter(|_| session.service != USER_MANAGER);
+        Ok(of_login.and_then(outside))
     })();
     match entered {
         Ok(manager) => {

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::cgroup::Tree;
 use crate::config::value::HidePid;
@@ -73,6 +73,9 @@ fn within<T>(namespace: &OwnedFd, work: impl FnOnce() -> Result<T>) -> Result<T>
 }
 
 fn enter(namespace: &OwnedFd) -> Result<()> {
+    // Threads, as those of a connection to systemd, share the working directory: the kernel
+    // would refuse another mount namespace (setns(2), EINVAL).
+    unshare(CloneFlags::CLONE_FS).map_err(Error::os("unshare", "the working directory"))?;
     setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS)
         .map_err(Error::os("enter", "a mount namespace"))
 }

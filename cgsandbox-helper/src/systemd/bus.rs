@@ -1,14 +1,9 @@
-//! Method calls to systemd, with one deadline for all of them.
-//!
-//! Root's own connection to PID 1 is used where there is one, as systemctl(1) does: no broker
-//! that restarts or hangs is in between, and no polkit is asked.
+//! Method calls to systemd over the system bus, with one deadline for all of them.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use futures_lite::future::or;
-use nix::sched::{CloneFlags, unshare};
 use serde::Serialize;
 use zbus::connection::{Builder, Connection};
 use zbus::message::Message;
@@ -16,7 +11,8 @@ use zbus::zvariant::DynamicType;
 
 use crate::error::{Error, Result};
 
-const PRIVATE: &str = "/run/systemd/private";
+/// Not from the environment, which may be that of whoever runs a command by sudo(8).
+const ADDRESS: &str = "unix:path=/run/dbus/system_bus_socket";
 
 const DESTINATION: &str = "org.freedesktop.systemd1";
 
@@ -33,31 +29,20 @@ pub const UNIT: &str = "org.freedesktop.systemd1.Unit";
 #[derive(Debug)]
 pub struct Bus {
     connection: Connection,
-    /// None on a connection to PID 1 itself, where nobody has a name.
-    destination: Option<&'static str>,
     end: Instant,
 }
 
 impl Bus {
     /// Connects, and gives all calls together at most `patience`.
     pub fn connect(patience: Duration) -> Result<Self> {
-        // The crate has threads, which would share the working directory with this one: then
-        // the kernel would refuse this one every other mount namespace (setns(2), EINVAL).
-        unshare(CloneFlags::CLONE_FS).map_err(Error::os("unshare", "the working directory"))?;
         let end = Instant::now() + patience;
-        let about = |cause: &dyn std::fmt::Display| Error::new("connect to", "systemd", cause);
-        let (builder, destination) = match Path::new(PRIVATE).exists() {
-            true => {
-                let address = format!("unix:path={PRIVATE}");
-                (Builder::address(address.as_str()).map(Builder::p2p), None)
-            }
-            false => (Builder::system(), Some(DESTINATION)),
-        };
-        let builder = builder.map_err(|error| about(&error))?;
+        let about =
+            |cause: &dyn std::fmt::Display| Error::new("connect to", "the system bus", cause);
+        let builder = Builder::address(ADDRESS).map_err(|error| about(&error))?;
         let connection = until(end, builder.build())
             .ok_or_else(|| about(&"it does not answer"))?
             .map_err(|error| about(&error))?;
-        Ok(Bus { connection, destination, end })
+        Ok(Bus { connection, end })
     }
 
     /// Calls a method and waits for its answer.
@@ -71,8 +56,13 @@ impl Bus {
         let about = |cause: &dyn std::fmt::Display| {
             Error::new("ask systemd for", method, cause.to_string())
         };
-        let call =
-            self.connection.call_method(self.destination, path, Some(interface), method, arguments);
+        let call = self.connection.call_method(
+            Some(DESTINATION),
+            path,
+            Some(interface),
+            method,
+            arguments,
+        );
         match until(self.end, call) {
             None => Err(about(&"it does not answer")),
             Some(Err(zbus::Error::MethodError(name, text, _))) => {
