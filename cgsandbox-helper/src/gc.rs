@@ -47,7 +47,8 @@ pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
         }
     }
     for uid in systemd::users(state).into_iter().filter(|uid| !state.user(*uid).exists()) {
-        systemd::forget(state, &Tree::of_systemd(&mounted()?), uid);
+        // This process may be in the slice itself, as the last unit's last command.
+        systemd::forget(state, &Tree::of_systemd(&mounted()?), uid, &[std::process::id()]);
     }
     Session::forget_dangling(state);
     Ok(collected)

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::account::{self, Counters};
 use crate::cgroup::{Membership, Tree, mounted};
 use crate::error::{Error, Result};
-use crate::session::{Leader, Session, Stage};
+use crate::session::{Leader, Session, Stage, USER_MANAGER};
 use crate::state::State;
 use crate::systemd;
 
@@ -65,7 +65,10 @@ pub fn of_oneself(state: &State) -> Result<UserStatus> {
     let own = Membership::of(std::process::id())?;
     let slice = Tree::of_systemd(&mounted()?);
     if slice.locate(&own).is_some_and(|(whose, _)| whose == uid) && systemd::is_manager() {
-        return Ok(of_user(state, &slice, uid));
+        let scopes = slice.scopes(uid).into_iter();
+        let mut status = of_user(state, &slice, uid);
+        status.sessions = scopes.filter_map(|scope| of_scope(&slice, uid, scope)).collect();
+        return Ok(status);
     }
     let root = own.root_above(&format!("user-{uid}")).ok_or_else(|| {
         let cause = "this process is not in one of ours; log in anew, or ask the administrator";
@@ -95,6 +98,23 @@ fn of_user(state: &State, tree: &Tree, uid: u32) -> UserStatus {
     }
 }
 
+/// A session as its cgroup shows it.
+fn of_scope(tree: &Tree, uid: u32, scope: String) -> Option<SessionStatus> {
+    let processes = tree.members(uid, &scope);
+    // sshd's own process for the connection comes first, and is not shown inside.
+    let leader = processes.iter().find_map(|pid| Leader::of(*pid).ok())?;
+    Some(SessionStatus {
+        id: scope.trim_end_matches(".scope").to_owned(),
+        pid: leader.pid,
+        logged_in: true,
+        since: leader.since(),
+        from: None,
+        service: None,
+        profile: None,
+        processes,
+    })
+}
+
 fn of_session(state: &State, tree: &Tree, uid: u32, id: String) -> Option<SessionStatus> {
     let record = Session::read(state, uid, &id);
     let leader =
@@ -106,7 +126,11 @@ fn of_session(state: &State, tree: &Tree, uid: u32, id: String) -> Option<Sessio
         pid: leader.pid,
         // A leader that its own user may not see is still among the members.
         logged_in: match &record {
-            Some(session) => session.stage != Stage::Closed && leader.is_alive(),
+            // systemd's user manager is a session of PAM's, and nobody's login.
+            Some(session) => {
+                let is_login = session.service != USER_MANAGER;
+                is_login && session.stage != Stage::Closed && leader.is_alive()
+            }
             None => processes.contains(&leader.pid),
         },
         since: record.as_ref().map_or_else(|| leader.since(), |session| session.since),

@@ -103,6 +103,7 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
     ids.dedup();
     let mut removed = Vec::new();
     let mut in_use = false;
+    let mut spared = vec![std::process::id()];
     for id in ids {
         if Instant::now() >= end {
             in_use = true;
@@ -127,7 +128,6 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
             _ => "its leader is gone",
         };
         // In a cgroup of systemd's sshd's own process stays till its end, and does not count.
-        let mut spared = vec![std::process::id()];
         spared.extend(record.as_ref().filter(|it| it.leader.is_alive()).map(|it| it.leader.pid));
         let leaf = record.as_ref().map_or_else(|| Tree::leaf_for(&id), |it| it.leaf.clone());
         if record.as_ref().is_some_and(|session| session.kill_at_logout) {
@@ -148,16 +148,16 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
         }
     }
     if !in_use {
-        remove_user(state, tree, uid)?;
+        remove_user(state, tree, uid, &spared)?;
     }
     Ok(removed)
 }
 
 /// Removes what all sessions of a user share.
-fn remove_user(state: &State, tree: &Tree, uid: u32) -> Result<()> {
+fn remove_user(state: &State, tree: &Tree, uid: u32, ending: &[u32]) -> Result<()> {
     // The namespace first: it shows the user's cgroup, and its pin must not outlive it.
     namespace::release(state, uid)?;
-    systemd::forget(state, tree, uid);
+    systemd::forget(state, tree, uid, ending);
     // Files in tmpfs and shared memory outlive their makers. As long as the user's cgroup is
     // there they count in it; with a new one for each login they would count nowhere.
     if account::shared_memory(tree, uid).is_none_or(|bytes| bytes < SHARED_MEMORY_TO_FORGET) {

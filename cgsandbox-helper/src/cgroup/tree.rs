@@ -312,6 +312,13 @@ impl Tree {
         }
     }
 
+    /// The scopes in a user's slice.
+    pub fn scopes(&self, uid: u32) -> Vec<String> {
+        let mut names = self.children("", |hierarchy| self.user_in(hierarchy, uid));
+        names.retain(|name| name.ends_with(".scope"));
+        names
+    }
+
     /// The leaf of ours for a session.
     pub fn leaf_for(session: &str) -> String {
         format!("{SESSION}{session}")
@@ -322,10 +329,11 @@ impl Tree {
         self.hierarchies.first().is_some_and(|h| self.user_in(h, uid).is_dir())
     }
 
-    /// Whether the user has processes; asks the tracking hierarchy alone.
-    pub fn has_user_processes(&self, uid: u32) -> bool {
-        let tracking = self.hierarchies.first();
-        tracking.is_some_and(|h| !processes_below(&self.user_in(h, uid)).is_empty())
+    /// Whether the user has processes besides those `spared`; asks the tracking hierarchy alone.
+    pub fn has_user_processes(&self, uid: u32, spared: &[u32]) -> bool {
+        let Some(tracking) = self.hierarchies.first() else { return false };
+        let processes = processes_below(&self.user_in(tracking, uid));
+        processes.iter().any(|pid| !spared.contains(pid))
     }
 
     /// The users that have a cgroup of ours.

@@ -7,6 +7,7 @@ use super::terminal::{self, Table};
 use super::{Outcome, cgroup_root};
 use crate::error::{Error, Result};
 use crate::namespace;
+use crate::session::USER_MANAGER;
 use crate::state::State;
 use crate::status::{self, SessionStatus, UserStatus};
 
@@ -104,9 +105,12 @@ fn details(user: &UserStatus) {
             since(session),
             session.from.clone().unwrap_or_else(|| "-".into()),
             session.profile.clone().unwrap_or_else(|| "-".into()),
-            match session.logged_in {
-                true => session.processes.len().to_string(),
-                false => format!("{} (logged out)", session.processes.len()),
+            match (session.logged_in, session.service.as_deref()) {
+                (true, _) => session.processes.len().to_string(),
+                (false, Some(USER_MANAGER)) => {
+                    format!("{} (user manager)", session.processes.len())
+                }
+                (false, _) => format!("{} (logged out)", session.processes.len()),
             },
         ]);
     }
