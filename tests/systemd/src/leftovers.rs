@@ -13,7 +13,7 @@ impl Machine {
     /// cgroup, a mount or a record of ours.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
-        let deadline = Instant::now() + patience(10.0);
+        let deadline = Instant::now() + patience(4.0);
         let mut left = self.leftovers();
         while !left.is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(300));
@@ -42,7 +42,10 @@ impl Machine {
         left.extend(units("'cgsandbox-*'"));
         left.extend(found("find /run/cgsandbox/user -mindepth 1"));
         left.extend(found("find /sys/fs/cgroup -depth -name 'cgsandbox*'"));
-        left.extend(found("grep -F ' /run/cgsandbox/' /proc/1/mountinfo"));
+        // The namespace that holds the users' is made once, and stays.
+        left.extend(found(
+            "grep -F ' /run/cgsandbox/' /proc/1/mountinfo | grep -v '/cgsandbox/store '",
+        ));
         left
     }
 }

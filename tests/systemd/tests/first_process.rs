@@ -7,18 +7,18 @@ use cgsandbox_systemd_tests::{Machine, eventually};
 const POLICY: &str = "[profile.default]\nmemory_max = \"300M\"\ntasks_max = 99\n";
 
 /// A unit that starts with the user's manager and notes what limits it finds.
-const EARLY: &str = "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\n\
-    ExecStart=sh -c 'for at in %S; do :; done; \
-    cat /sys/fs/cgroup/user.slice/user-%U.slice/memory.max \
+const EARLY: &str = "[Service]\nType=oneshot\n\
+    ExecStart=sh -c 'cat /sys/fs/cgroup/user.slice/user-%U.slice/memory.max \
     /sys/fs/cgroup/user.slice/user-%U.slice/pids.max \
     /sys/fs/cgroup/memory/user.slice/user-%U.slice/memory.limit_in_bytes \
     /sys/fs/cgroup/pids/user.slice/user-%U.slice/pids.max >%h/early 2>/dev/null; \
     cat /proc/self/cgroup >%h/where; readlink /proc/self/ns/mnt >>%h/where; touch %h/noted'\n";
 
 fn note_at_start(machine: &Machine) {
-    machine.write_at_home("alice", ".config/systemd/user/early.service", EARLY);
-    let wanted = ".config/systemd/user/default.target.wants/early.service";
-    machine.write_at_home("alice", wanted, EARLY);
+    let units = ".config/systemd/user";
+    machine.write_at_home("alice", &format!("{units}/early.service"), EARLY);
+    machine.write_at_home("alice", &format!("{units}/default.target.wants/made"), "");
+    machine.sh(&format!("ln -s ../early.service ~alice/{units}/default.target.wants/"));
 }
 
 #[track_caller]

@@ -72,14 +72,15 @@ fn sudo_from_root() {
     machine.assert_nothing_left();
 }
 
+/// At a console: nobody types, so the shell's own start-up file does what is wanted.
 #[test]
 fn login() {
     let machine = machine("login");
-    let mut terminal = machine.spawn(&["script", "-qec", "login -f alice", "/dev/null"]);
-    terminal.send(format!("{}\nexit\n", note()).as_bytes());
+    machine.write_at_home("alice", ".profile", &format!("{}\nsleep 3\nexit\n", note()));
+    machine.sh("systemd-run -q -p StandardInput=tty -p StandardOutput=tty -p TTYPath=/dev/tty5 \
+        login -f alice");
     assert_noted_inside(&machine);
     machine.wait_log(&["event=session_open", "user=alice", "service=login"]);
-    drop(terminal);
     machine.assert_nothing_left();
 }
 
