@@ -120,13 +120,17 @@ impl<'a> Manager<'a> {
         let before = note.read();
         let text = Note::text(&wanted);
         let are_kept = || {
-            wanted.iter().all(|p| files.has_own(p.setting()))
+            let is_kept = |setting| files.has_own(setting) && !files.has_own_share(setting);
+            wanted.iter().all(|property| is_kept(property.setting()))
                 && self.lacking(&ours, None).is_empty()
         };
         let is_nothing = wanted.is_empty() && before.is_none();
         if !is_nothing && (before.as_deref() != Some(&text) || !are_kept()) {
             // First the note: whatever is set is known to be ours.
             note.write(self.state, &text)?;
+            for property in &wanted {
+                files.remove_own_share(property.setting());
+            }
             self.set(&self.slice(), &wanted)?;
         }
         // A slice that nothing is in has no cgroup yet; it starts with what was set.

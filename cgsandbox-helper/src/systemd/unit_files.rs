@@ -2,7 +2,8 @@
 //!
 //! systemd reads all drop-ins sorted by their file names, whatever directories they are in,
 //! and the last word counts (systemd.unit(5)). Ours are those that systemd writes for
-//! `SetUnitProperties` until the next boot: `50-SETTING.conf`.
+//! `SetUnitProperties` until the next boot: `50-SETTING.conf`, and `50-SETTINGScale.conf` for
+//! what is said as a share of the machine, which has the last word where both are there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -67,17 +68,24 @@ impl UnitFiles {
         UnitFiles { files, own: under(OURS).join(format!("{slice}.d")) }
     }
 
-    /// Whether a drop-in of ours is there for `setting`.
+    /// Whether a drop-in of ours is there for `setting`, in either form.
     pub fn has_own(&self, setting: &str) -> bool {
-        self.own.join(own_name(setting)).exists()
+        self.own.join(own_name(setting)).exists() || self.has_own_share(setting)
+    }
+
+    /// Whether one is there that sets a share.
+    pub fn has_own_share(&self, setting: &str) -> bool {
+        self.own.join(own_name_of_share(setting)).exists()
     }
 
     /// What outranks a drop-in of ours for `setting`.
     pub fn above(&self, setting: &str) -> Option<Word> {
-        let own = own_name(setting);
-        let same = self.files.get_key_value(&own).filter(|(_, path)| !path.starts_with(&self.own));
-        let later = self.files.range(own.clone()..).filter(|(name, _)| **name != own);
-        same.into_iter().chain(later).filter_map(|(_, path)| last_word(path, setting)).next_back()
+        let is_own = |(name, path): &(&String, &PathBuf)| {
+            path.starts_with(&self.own)
+                && [own_name(setting), own_name_of_share(setting)].contains(name)
+        };
+        let later = self.files.range(own_name(setting)..).filter(|file| !is_own(file));
+        later.filter_map(|(_, path)| last_word(path, setting)).next_back()
     }
 
     /// What counts for `setting` without a drop-in of ours.
@@ -89,12 +97,22 @@ impl UnitFiles {
     /// Removes a drop-in of ours. systemd's memory of it goes with the slice.
     pub fn remove_own(&self, setting: &str) {
         let _ = fs::remove_file(self.own.join(own_name(setting)));
+        self.remove_own_share(setting);
         let _ = fs::remove_dir(&self.own);
+    }
+
+    /// Removes one that sets a share: it would outrank the one that sets an amount.
+    pub fn remove_own_share(&self, setting: &str) {
+        let _ = fs::remove_file(self.own.join(own_name_of_share(setting)));
     }
 }
 
 fn own_name(setting: &str) -> String {
     format!("50-{setting}.conf")
+}
+
+fn own_name_of_share(setting: &str) -> String {
+    format!("50-{setting}Scale.conf")
 }
 
 fn last_word(path: &Path, setting: &str) -> Option<Word> {
@@ -149,6 +167,7 @@ mod tests {
     }
 
     const OWN: &str = "run/systemd/system.control/user-1000.slice.d/50-TasksMax.conf";
+    const OWN_SHARE: &str = "run/systemd/system.control/user-1000.slice.d/50-TasksMaxScale.conf";
 
     #[test]
     fn a_distributions_default_is_below_ours() {
@@ -198,9 +217,19 @@ mod tests {
     }
 
     #[test]
+    fn a_share_that_we_set_is_ours_too() {
+        let root = Root::new("share");
+        root.file(OWN_SHARE, "[Slice]\nTasksMax=33%\n");
+        assert!(root.read().has_own("TasksMax"));
+        assert_eq!(root.read().above("TasksMax"), None);
+        root.read().remove_own("TasksMax");
+        assert!(!root.0.join(OWN_SHARE).parent().unwrap().exists());
+    }
+
+    #[test]
     fn ours_goes_without_a_trace() {
         let root = Root::new("removed");
-        root.file(OWN, "[Slice]\nTasksMax=5\n");
+        root.file(OWN, "[Slice]\nTasksMax=5\n").file(OWN_SHARE, "[Slice]\nTasksMax=33%\n");
         root.read().remove_own("TasksMax");
         assert!(!root.0.join(OWN).parent().unwrap().exists());
     }

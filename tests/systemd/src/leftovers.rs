@@ -2,14 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use cgsandbox_rig::{Process, patience};
+use cgsandbox_rig::{Process, eventually, patience};
 
 use crate::command;
 use crate::machine::Machine;
 
 impl Machine {
-    /// Waits until the test's users are gone, which takes logind ten seconds after the last
-    /// logout, and panics with what is left after that: a process, a unit, a drop-in, a
+    /// `cgsandbox gc`, once none of the test's users has a process.
+    #[track_caller]
+    pub fn gc(&self) {
+        let is_users = |one: &Process| self.users.iter().any(|user| user.uid == one.uid);
+        eventually("no process is left", 10.0, || !Process::all().iter().any(is_users));
+        self.sh("cgsandbox gc");
+    }
+
+    /// Waits until the test's users are gone, which takes logind a while after the last logout, and panics with what is left after that: a process, a unit, a drop-in, a
     /// cgroup, a mount or a record of ours.
     #[track_caller]
     pub fn assert_nothing_left(&self) {

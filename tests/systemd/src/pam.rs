@@ -15,14 +15,16 @@ pub enum Place {
     BeforeLogind,
 }
 
-/// A stack in `/etc/pam.d`. One of the vendor's in `/usr/lib/pam.d` is copied first, as it is
-/// masked by ours otherwise.
+/// The stack that PAM takes for a service: in `/etc/pam.d`, else the vendor's in
+/// `/usr/lib/pam.d`, else that of `other`. What is changed becomes the first of these, and has
+/// to be a copy.
 pub fn stack(service: &str) -> String {
     let own = format!("/etc/pam.d/{service}");
     let vendors = format!("/usr/lib/pam.d/{service}");
-    read_to_string(&own).or_else(|_| read_to_string(&vendors)).unwrap_or_else(|error| {
-        panic!("the machine has no PAM stack {service}, neither in /etc nor in /usr/lib: {error}")
-    })
+    [own.as_str(), vendors.as_str(), "/etc/pam.d/other"]
+        .iter()
+        .find_map(|path| read_to_string(path).ok())
+        .unwrap_or_else(|| panic!("the machine has no PAM stack for {service}"))
 }
 
 /// Replaces a stack in `/etc/pam.d`.

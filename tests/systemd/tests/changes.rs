@@ -92,7 +92,8 @@ fn a_uid_that_changes_hands_at_once_brings_no_limits_along() {
                  [profile.other]\nmemory_max = \"200M\"\n\
                  [[rule]]\nmatch = \"alice\"\nprofile = \"default\"\n\
                  [[rule]]\nmatch = \"bob\"\nprofile = \"other\"\n";
-    let mut machine = Machine::build().user("alice").policy(rules).start();
+    let machine = Machine::build().user("alice").policy(rules);
+    let mut machine = machine.logind("UserStopDelaySec=10").start();
     let uid = machine.uid("alice");
     machine.session("alice").logout();
     machine.remove_user("alice");

@@ -93,7 +93,7 @@ fn machinectl_shell() {
 }
 
 #[test]
-fn machinectl_login_prompt_is_not_the_only_way_run0_is_another() {
+fn run0() {
     let machine = machine("systemd-run0");
     if machine.run(&["sh", "-c", "command -v run0"]).status != 0 {
         // Debian 12 has no run0, so nothing leads through it.

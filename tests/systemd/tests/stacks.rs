@@ -75,6 +75,8 @@ fn without_logind_sessions_share_the_users_limits_and_end_one_by_one() {
     assert_eq!(machine.tasks_max("alice"), Some(99));
     machine.assert_inside("alice", &two.sh(Machine::WHERE));
     two.kill_monitor();
+    // Nobody tells of such an end; the timer finds it, or the next login.
+    machine.gc();
     machine.assert_nothing_left();
 }
 
@@ -90,5 +92,6 @@ fn without_logind_what_a_session_leaves_stays_limited() {
     assert_eq!(machine.tasks_max("alice"), Some(99));
     assert!(!machine.is_outside(left));
     machine.sh(&format!("kill {left}"));
+    machine.gc();
     machine.assert_nothing_left();
 }

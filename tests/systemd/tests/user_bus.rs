@@ -81,7 +81,7 @@ fn loginctl() {
     // A user without a seat may ask for its own lingering only through polkit.
     let told = session.sh("loginctl --no-ask-password enable-linger; echo $?");
     assert!(told.ends_with('0') || told.contains("denied") || told.contains("required"), "{told}");
-    session.sh("loginctl terminate-session '' ");
+    session.send("loginctl terminate-session ''");
     eventually("the session is over", 8.0, || !session.is_open());
 }
 
