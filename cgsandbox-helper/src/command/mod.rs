@@ -10,7 +10,7 @@ mod terminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Load, Sources};
 use crate::state::State;
@@ -74,6 +74,11 @@ enum Outcome {
     Unwell,
     /// 2, as for wrong arguments
     NotDone,
+}
+
+/// What the command line can say: completions are made of it, and the manual is compared to it.
+pub fn grammar() -> clap::Command {
+    Arguments::command()
 }
 
 /// Carries out what the command line asks for.
