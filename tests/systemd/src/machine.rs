@@ -7,7 +7,7 @@ use cgsandbox_rig::{Output, Process, Running};
 
 use crate::account::{self, User};
 use crate::builder::Builder;
-use crate::journal::Cursor;
+use crate::journal::Moment;
 use crate::login::Login;
 use crate::session::Session;
 use crate::{command, install, pam, sweep};
@@ -19,7 +19,7 @@ static TURN: Mutex<()> = Mutex::new(());
 /// The machine while a test has it.
 pub struct Machine {
     pub(crate) users: Vec<User>,
-    pub(crate) since: Cursor,
+    pub(crate) since: Moment,
     services: Vec<String>,
     /// Locked: there is only one machine. A test that has failed leaves nothing that the next
     /// one relies on.
@@ -54,7 +54,7 @@ impl Machine {
         }
         let machine = Machine {
             users: builder.users,
-            since: Cursor::now(),
+            since: Moment::now(),
             services: builder.services.into_iter().map(|(name, _)| name).collect(),
             _turn: turn,
         };

@@ -72,7 +72,7 @@ fn loginctl() {
     let _bob = machine.session("bob");
     let mut session = machine.session("alice");
     let id = session.sh("echo $XDG_SESSION_ID");
-    assert!(session.sh("loginctl list-sessions --no-legend").contains(" alice "));
+    assert!(session.sh("loginctl list-sessions --no-legend").contains(" alice"));
     let own = session.sh("loginctl session-status --no-pager");
     assert!(own.contains("alice") && own.contains(&id), "{own}");
     let shown = session.sh(&format!("loginctl show-session --value -p Name {id}"));
