@@ -1,0 +1,52 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_cgsandbox_global_optspecs
+    string join \n json h/help V/version
+end
+
+function __fish_cgsandbox_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_cgsandbox_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_cgsandbox_using_subcommand
+    set -l cmd (__fish_cgsandbox_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c cgsandbox -n "__fish_cgsandbox_needs_command" -l json -d 'Print one JSON object instead of text'
+complete -c cgsandbox -n "__fish_cgsandbox_needs_command" -s h -l help -d 'Print help'
+complete -c cgsandbox -n "__fish_cgsandbox_needs_command" -s V -l version -d 'Print version'
+complete -c cgsandbox -n "__fish_cgsandbox_needs_command" -f -a "check" -d 'Look for mistakes in the configuration'
+complete -c cgsandbox -n "__fish_cgsandbox_needs_command" -f -a "explain" -d 'Show what USER\'s next login gets, and why'
+complete -c cgsandbox -n "__fish_cgsandbox_needs_command" -f -a "status" -d 'Show limits against use, and the sessions: of USER, or of everybody'
+complete -c cgsandbox -n "__fish_cgsandbox_needs_command" -f -a "doctor" -d 'Look for what keeps logins from landing in their sandboxes; change nothing'
+complete -c cgsandbox -n "__fish_cgsandbox_needs_command" -f -a "gc" -d 'Finish what a crash or a kill -9 left of anybody\'s sessions'
+complete -c cgsandbox -n "__fish_cgsandbox_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand check" -l json -d 'Print one JSON object instead of text'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand check" -s h -l help -d 'Print help'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand explain" -l service -d 'The PAM service that the login comes through' -r
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand explain" -l json -d 'Print one JSON object instead of text'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand status" -l json -d 'Print one JSON object instead of text'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand doctor" -l json -d 'Print one JSON object instead of text'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand gc" -l json -d 'Print one JSON object instead of text'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand gc" -s h -l help -d 'Print help'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand help; and not __fish_seen_subcommand_from check explain status doctor gc help" -f -a "check" -d 'Look for mistakes in the configuration'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand help; and not __fish_seen_subcommand_from check explain status doctor gc help" -f -a "explain" -d 'Show what USER\'s next login gets, and why'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand help; and not __fish_seen_subcommand_from check explain status doctor gc help" -f -a "status" -d 'Show limits against use, and the sessions: of USER, or of everybody'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand help; and not __fish_seen_subcommand_from check explain status doctor gc help" -f -a "doctor" -d 'Look for what keeps logins from landing in their sandboxes; change nothing'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand help; and not __fish_seen_subcommand_from check explain status doctor gc help" -f -a "gc" -d 'Finish what a crash or a kill -9 left of anybody\'s sessions'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand help; and not __fish_seen_subcommand_from check explain status doctor gc help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,0 +1,283 @@
+//! The manual has all that the program has, and nothing else.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use cgsandbox::command::grammar;
+use cgsandbox::config::{self, value::Rlimit};
+use cgsandbox_papers::manual::{COMMAND, CONFIGURATION, MODULE, PAGES, calls, items, section};
+use cgsandbox_papers::{repository, source};
+
+fn set<T: ToString>(names: impl IntoIterator<Item = T>) -> BTreeSet<String> {
+    names.into_iter().map(|name| name.to_string()).collect()
+}
+
+/// The names that the program itself calls possible where `text` has one that is not.
+fn possible(text: &str) -> BTreeSet<String> {
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let name = text.len().to_string() + "-unknown-key.toml";
+    let path = directory.join(name);
+    std::fs::write(&path, text).unwrap();
+    let (texts, _) = config::read_draft(&path).unwrap();
+    let errors = config::parse(&texts).unwrap_err();
+    let help = errors.problems().iter().find_map(|problem| problem.help.as_deref()).unwrap();
+    let list = help.strip_prefix("possible here: ").unwrap_or_else(|| panic!("{help}"));
+    set(list.split(", "))
+}
+
+fn directives() -> BTreeSet<String> {
+    possible("version = 1\n[profile.a]\nqqqqqqqqqqqq = 1\n")
+}
+
+/// The command with what clap adds to it.
+fn command() -> clap::Command {
+    let mut command = grammar();
+    command.build();
+    command
+}
+
+fn subcommands() -> BTreeSet<String> {
+    set(command().get_subcommands().map(clap::Command::get_name))
+}
+
+/// Every option of the command and of its subcommands, as mdoc writes them after `Fl`.
+fn options() -> BTreeSet<String> {
+    let command = command();
+    let all = std::iter::once(&command).chain(command.get_subcommands());
+    let mut names = BTreeSet::new();
+    for argument in all.flat_map(clap::Command::get_arguments) {
+        names.extend(argument.get_long().map(|long| format!("-{long}")));
+        names.extend(argument.get_short().map(String::from));
+    }
+    names
+}
+
+#[test]
+fn mandoc_finds_nothing_to_warn_of() {
+    for page in PAGES {
+        let mandoc = Command::new("mandoc")
+            .args(["-T", "lint", "-W", "warning"])
+            .arg(repository::path(page))
+            .output()
+            .expect("mandoc is installed: tests/deps test");
+        let said = String::from_utf8_lossy(&mandoc.stdout);
+        assert!(mandoc.status.success() && said.is_empty(), "{said}");
+    }
+}
+
+#[test]
+fn no_line_is_wider_than_a_terminal() {
+    for page in PAGES {
+        let mandoc = Command::new("mandoc")
+            .args(["-T", "ascii", "-O", "width=78"])
+            .arg(repository::path(page))
+            .output()
+            .expect("mandoc is installed: tests/deps test");
+        let text = String::from_utf8(mandoc.stdout).unwrap();
+        assert!(text.lines().count() > 100, "{page}: {text}");
+        for line in text.lines() {
+            // Bold and underlined letters are written twice, with a backspace in between.
+            let width = line.chars().count() - 2 * line.matches('\u{8}').count();
+            assert!(width <= 80, "{page}: {width} columns: {line}");
+        }
+    }
+}
+
+#[test]
+fn sections_are_those_of_linux_pam() {
+    let text = repository::read(MODULE).replace("\\~", " ");
+    let titles: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(".Sh ")).collect();
+    let theirs = [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "MODULE TYPES PROVIDED",
+        "RETURN VALUES",
+        "FILES",
+        "EXAMPLES",
+        "SEE ALSO",
+        "AUTHORS",
+    ];
+    let ours: Vec<&str> = titles.into_iter().filter(|title| theirs.contains(title)).collect();
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn the_modules_arguments() {
+    let parser = &source::shipped()["pam_cgsandbox/src/args.rs"];
+    let arms = parser.lines().filter(|line| line.contains("=> parsed."));
+    let arguments: BTreeSet<String> =
+        arms.flat_map(|line| source::literals(line, "(")).filter(|word| !word.is_empty()).collect();
+    assert!(arguments.len() >= 4, "{arguments:?}");
+    assert_eq!(items(&section(MODULE, "OPTIONS"), "Cm"), arguments);
+    assert_eq!(calls(&section(MODULE, "SYNOPSIS"), "Cm"), arguments);
+}
+
+#[test]
+fn the_modules_return_values() {
+    let module = source::shipped();
+    let module = module.iter().filter(|(name, _)| name.starts_with("pam_cgsandbox/"));
+    let mut codes = BTreeSet::from(["PAM_ABORT".to_owned()]);
+    for (_, text) in module {
+        let named = text.split("PamResultCode::").skip(1);
+        let word = |rest: &str| {
+            rest.split(|c: char| !c.is_ascii_uppercase() && c != '_').next().map(str::to_owned)
+        };
+        codes.extend(named.filter_map(word).filter(|word| !word.is_empty()));
+    }
+    assert_eq!(items(&section(MODULE, "RETURN VALUES"), "Dv"), codes);
+}
+
+#[test]
+fn the_logs_events_and_keys() {
+    let (events, keys) = (source::events(), source::keys());
+    assert!(events.len() >= 7 && keys.len() >= 30, "{events:?} {keys:?}");
+    assert_eq!(items(&section(MODULE, "Events"), "Sy"), events);
+    assert_eq!(items(&section(MODULE, "Keys"), "Va"), keys);
+    for page in PAGES {
+        let text = repository::read(page);
+        let unknown: Vec<String> = calls(&text, "Sy").difference(&events).cloned().collect();
+        assert!(unknown.is_empty(), "{page}: no such events: {unknown:?}");
+        let unknown: Vec<String> = calls(&text, "Va").difference(&keys).cloned().collect();
+        assert!(unknown.is_empty(), "{page}: no such keys: {unknown:?}");
+    }
+}
+
+#[test]
+fn the_directives() {
+    let top = possible("version = 1\nqqqqqqqqqqqq = 1\n");
+    let rule =
+        possible("version = 1\n[[rule]]\nqqqqqqqqqqqq = 1\nmatch = \"*\"\nprofile = \"a\"\n");
+    let rlimits = set(Rlimit::ALL.map(Rlimit::name));
+    assert_eq!(items(&section(CONFIGURATION, "TOP OF THE FILE"), "Ic"), top);
+    assert_eq!(items(&section(CONFIGURATION, "RULES"), "Ic"), rule);
+    let of_profiles: BTreeSet<String> = directives().union(&rlimits).cloned().collect();
+    assert_eq!(items(&section(CONFIGURATION, "PROFILES"), "Ic"), of_profiles);
+}
+
+#[test]
+fn the_readme_and_the_file_that_ships_have_every_directive() {
+    let readme = repository::read("README.md");
+    let shipped = repository::read("config/cgsandbox.toml");
+    for directive in directives() {
+        let written = |line: &str| {
+            let line = line.trim_start_matches('#');
+            line.strip_prefix(&directive).is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        assert!(shipped.lines().any(written), "config/cgsandbox.toml has no {directive}");
+        // `inherits` is not in the table, but in the example.
+        assert!(
+            readme.contains(&format!("`{directive}`"))
+                || readme.lines().any(|it| written(it.trim())),
+            "README.md has no {directive}"
+        );
+    }
+}
+
+#[test]
+fn the_commands_options_and_exit_statuses() {
+    let commands = section(COMMAND, "COMMANDS");
+    assert_eq!(items(&commands, "Cm"), subcommands());
+    let synopsis = section(COMMAND, "SYNOPSIS");
+    assert_eq!(calls(&synopsis, "Cm"), subcommands());
+    let options = options();
+    let text = repository::read(COMMAND);
+    assert_eq!(calls(&text, "Fl"), options);
+    let of_each: BTreeSet<String> =
+        ["-json", "-help", "h", "-version", "V"].map(str::to_owned).into();
+    assert_eq!(items(&section(COMMAND, "OPTIONS"), "Fl"), of_each);
+    let help = command().render_long_help().to_string();
+    for name in subcommands() {
+        let described = |line: &&str| {
+            line.trim_start().strip_prefix(&*name).is_some_and(|it| it.starts_with(' '))
+        };
+        let line = help.lines().find(described);
+        assert!(line.is_some_and(|line| line.len() > 12), "--help has no {name}: {help}");
+    }
+    let told = help.split("Exit status:").nth(1).expect("--help tells of exit statuses");
+    let statuses = set(told.lines().filter_map(|line| line.split_whitespace().next()));
+    let items = section(COMMAND, "EXIT STATUS");
+    let items = set(items.lines().filter_map(|line| line.strip_prefix(".It ")));
+    assert_eq!(items, statuses);
+}
+
+#[test]
+fn every_subcommands_own_options_are_in_its_own_place() {
+    let commands = section(COMMAND, "COMMANDS");
+    let command = command();
+    for sub in command.get_subcommands() {
+        let head = format!(".It Cm {}", sub.get_name());
+        let line =
+            commands.lines().find(|line| *line == head || line.starts_with(&(head.clone() + " ")));
+        let line = line.unwrap_or_else(|| panic!("{head}"));
+        let own = sub.get_arguments().filter(|argument| !argument.is_global_set());
+        let own = own
+            .filter_map(clap::Arg::get_long)
+            .filter(|long| *long != "help" && *long != "version");
+        for long in own {
+            assert!(line.contains(&format!("Fl -{long} ")), "{line} lacks --{long}");
+        }
+        if sub.get_name() != "help" {
+            let takes = sub.get_positionals().next().is_some();
+            assert_eq!(
+                line.trim_end_matches(" Oc").contains("Ar file") || line.contains("Ar user"),
+                takes,
+                "{line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn commands_and_directives_that_the_text_names_are_there() {
+    let mut known = directives();
+    known.extend(possible("version = 1\nqqqqqqqqqqqq = 1\n"));
+    known.extend(["match".to_owned()]);
+    known.extend(Rlimit::ALL.map(|rlimit| rlimit.name().to_owned()));
+    known.extend(subcommands());
+    known.extend(["cgsandbox".to_owned()]);
+    for page in PAGES {
+        let text = repository::read(page);
+        let unknown: Vec<String> = calls(&text, "Ic").difference(&known).cloned().collect();
+        assert!(unknown.is_empty(), "{page}: {unknown:?}");
+    }
+}
+
+#[test]
+fn what_json_objects_hold() {
+    let text = section(COMMAND, "COMMANDS");
+    let documented: BTreeSet<String> = calls(&text, "Li").into_iter().collect();
+    let sources = source::shipped();
+    let of = |file: &str| &sources[&format!("cgsandbox-helper/src/{file}")];
+    let mut members = BTreeSet::new();
+    for file in ["command/check.rs", "command/doctor.rs", "command/gc.rs", "command/status.rs"] {
+        members.extend(members_in(of(file)));
+    }
+    let explanation = of("command/explain/json.rs").split("\n}").next().unwrap();
+    members.extend(members_in(explanation.split("    json!({").nth(1).unwrap()));
+    for (file, name) in
+        [("doctor/mod.rs", "Finding"), ("teardown.rs", "Residue"), ("status.rs", "UserStatus")]
+    {
+        members.extend(fields_of(of(file), name));
+    }
+    members.extend(source::counters(&["of_user", "limits_in_force"]));
+    assert!(members.len() >= 30, "{members:?}");
+    assert_eq!(documented, members);
+}
+
+/// The keys that `json!` is given.
+fn members_in(text: &str) -> BTreeSet<String> {
+    let parts: Vec<&str> = text.split("\":").collect();
+    let last = parts.len() - 1;
+    set(parts[..last].iter().filter_map(|part| part.rsplit('"').next()))
+}
+
+/// The fields of a structure that is written as JSON.
+fn fields_of(text: &str, structure: &str) -> BTreeSet<String> {
+    let body = text.split(&format!("pub struct {structure} {{")).nth(1);
+    let body =
+        body.and_then(|body| body.split("\n}").next()).unwrap_or_else(|| panic!("{structure}"));
+    set(body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next()))
+}

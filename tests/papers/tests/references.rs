@@ -1,0 +1,99 @@
+//! What the papers point to is there.
+#![allow(clippy::panic)]
+
+use std::collections::BTreeSet;
+
+use cgsandbox::command::grammar;
+use cgsandbox_papers::manual::PAGES;
+use cgsandbox_papers::repository;
+
+const PAPERS: [&str; 4] = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+
+/// What stands between `open` and the next `close`.
+fn between<'a>(text: &'a str, open: &'a str, close: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(open).skip(1).filter_map(move |rest| Some(rest.split_once(close)?.0))
+}
+
+/// What stands in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn links_lead_to_files() {
+    for paper in PAPERS {
+        let text = repository::read(paper);
+        let links = between(&text, "](", ")").chain(between(&text, "src=\"", "\""));
+        for link in links.filter(|link| !link.contains("://") && !link.starts_with('#')) {
+            let file = link.split('#').next().unwrap_or_default();
+            assert!(repository::path(file).exists(), "{paper}: {file} is not there");
+        }
+    }
+}
+
+#[test]
+fn paths_of_the_repository_that_are_named_are_there() {
+    let tops = ["config", "packaging", "tests", "pam_cgsandbox", "cgsandbox-helper", ".ci"];
+    let mut seen = 0;
+    for paper in PAPERS {
+        let text = repository::read(paper);
+        let quoted = quoted(&text).flat_map(str::split_whitespace);
+        let typed = text.lines().filter(|line| line.starts_with("    "));
+        for word in quoted.chain(typed.flat_map(str::split_whitespace)) {
+            let is_ours = word.split_once('/').is_some_and(|(top, _)| tops.contains(&top));
+            if is_ours {
+                assert!(repository::path(word).exists(), "{paper}: {word} is not there");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 5, "only {seen}");
+}
+
+#[test]
+fn source_files_that_contributors_are_sent_to_are_there() {
+    let text = repository::read("CONTRIBUTING.md");
+    let sources = ["pam_cgsandbox/src", "cgsandbox-helper/src", "tests"];
+    let all: Vec<_> = sources.iter().flat_map(|it| repository::files(it, "rs")).collect();
+    for name in quoted(&text).filter(|word| word.ends_with(".rs")) {
+        assert!(all.iter().any(|path| path.ends_with(name)), "there is no {name}");
+    }
+}
+
+#[test]
+fn commands_that_are_named_are_there() {
+    let mut command = grammar();
+    command.build();
+    let known: BTreeSet<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let papers = PAPERS.iter().chain(["config/cgsandbox.toml"].iter()).chain(&PAGES);
+    let mut seen = 0;
+    for paper in papers {
+        let text = repository::read(paper);
+        // Where a command is meant: quoted, typed, or as a comment or the manual has it.
+        for before in
+            ["`cgsandbox ", "    cgsandbox ", "#   cgsandbox ", "\ncgsandbox ", "Ic cgsandbox "]
+        {
+            for rest in text.split(before).skip(1) {
+                let word = rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
+                assert!(word.is_empty() || known.contains(word), "{paper}: cgsandbox {word}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 15, "only {seen}");
+}
+
+#[test]
+fn targets_of_make_that_are_named_are_there() {
+    let makefile = repository::read("Makefile");
+    for paper in PAPERS {
+        let text = repository::read(paper);
+        for before in ["`make ", "    make "] {
+            for rest in text.split(before).skip(1) {
+                let word = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next();
+                let target = format!("\n{}:", word.unwrap_or_default());
+                assert!(target == "\n:" || makefile.contains(&target), "{paper}: make{target}");
+            }
+        }
+    }
+}
