@@ -18,7 +18,7 @@ impl Arguments {
         let (config, helper) = (String::new(), cgsandbox_protocol::HELPER.to_owned());
         let mut parsed =
             Arguments { config, helper, timeout: Duration::from_secs(1), debug: false };
-        let wrong = "not config=/PATH, helper=/PATH, timeout=1ms to 60s, or debug";
+        let wrong = "not config=/PATH, helper=/PATH, timeout=1ms to 600s, or debug";
         for word in words {
             let word = word.to_string_lossy();
             match word.split_once('=').unwrap_or((&word, "")) {
@@ -37,5 +37,5 @@ fn duration(text: &str) -> Option<Duration> {
     let text = text.strip_suffix('s')?;
     let (number, unit) = text.strip_suffix('m').map_or((text, 1000), |number| (number, 1));
     let ms = u64::from(number.parse::<u16>().ok()?) * unit;
-    (1..=60_000).contains(&ms).then_some(Duration::from_millis(ms))
+    (1..=600_000).contains(&ms).then_some(Duration::from_millis(ms))
 }
