@@ -5,8 +5,10 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DESTDIR ?=
 PAMDIR ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)/security
+UNITDIR ?= /usr/lib/systemd/system
+ZSHDIR ?= /usr/share/zsh/vendor-completions
 
-.PHONY: all build demo test test-all test-e2e bench install clean deps
+.PHONY: all build demo test test-all test-e2e bench install dist deb clean deps
 
 all: build
 
@@ -43,12 +45,32 @@ bench:
 	@$(CARGO) build --quiet --release
 	@CGSANDBOX_RIG_BINARIES=$(TARGET)/release $(CARGO) run --quiet --release --package cgsandbox-bench -- $(OPENS) $(HELD)
 
+# What packages contain. BINARIES says where they are, if they have been built already.
+BINARIES ?= $(TARGET)/release
 install:
-	$(CARGO) build --release
-	install -D -m 0644 $(TARGET)/release/libpam_cgsandbox.so $(DESTDIR)$(PAMDIR)/pam_cgsandbox.so
-	install -D -m 0755 $(TARGET)/release/cgsandbox-helper $(DESTDIR)/usr/libexec/cgsandbox/cgsandbox-helper
-	install -D -m 0755 $(TARGET)/release/cgsandbox $(DESTDIR)/usr/bin/cgsandbox
-	install -D -m 0644 config/cgsandbox.toml $(DESTDIR)/usr/lib/cgsandbox/cgsandbox.toml
+	[ -e $(BINARIES)/cgsandbox ] || $(CARGO) build --release
+	install -D -m 0644 $(BINARIES)/libpam_cgsandbox.so $(DESTDIR)$(PAMDIR)/pam_cgsandbox.so
+	install -D -m 0755 -t $(DESTDIR)/usr/libexec/cgsandbox $(BINARIES)/cgsandbox-helper
+	install -D -m 0755 -t $(DESTDIR)/usr/bin $(BINARIES)/cgsandbox
+	install -D -m 0644 -t $(DESTDIR)/usr/lib/cgsandbox config/cgsandbox.toml
+	install -D -m 0644 -t $(DESTDIR)/usr/share/doc/cgsandbox/examples config/examples/*
+	install -D -m 0644 -t $(DESTDIR)/usr/share/man/man8 packaging/man/*.8
+	install -D -m 0644 -t $(DESTDIR)/usr/share/man/man5 packaging/man/*.5
+	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) packaging/systemd/*.service packaging/systemd/*.timer
+	install -D -m 0644 -t $(DESTDIR)$(UNITDIR)/user-runtime-dir@.service.d packaging/systemd/user-runtime-dir@.service.d/*
+	install -D -m 0644 -t $(DESTDIR)/usr/lib/tmpfiles.d packaging/systemd/tmpfiles.d/*
+	install -D -m 0644 packaging/completions/cgsandbox.bash $(DESTDIR)/usr/share/bash-completion/completions/cgsandbox
+	install -D -m 0644 -t $(DESTDIR)$(ZSHDIR) packaging/completions/_cgsandbox
+	install -D -m 0644 -t $(DESTDIR)/usr/share/fish/vendor_completions.d packaging/completions/cgsandbox.fish
+
+# The source with all that it is built of, for building without a network.
+dist:
+	@packaging/dist $(TARGET)/dist
+
+# Packages for Debian, from that source; they are in target/deb.
+deb:
+	@tests/deps deb
+	@packaging/deb/build $(TARGET)/deb
 
 clean:
 	$(CARGO) clean
