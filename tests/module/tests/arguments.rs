@@ -19,7 +19,7 @@ fn a_wrong_one_is_refused_and_named_in_the_log() {
         "timeout=1m",
         "timeout=-1s",
         "timeout=1.5s",
-        "timeout=61s",
+        "timeout=601s",
         "timeout=99999999999999999999s",
         "timeout=ms",
         "HELPER=/x",
