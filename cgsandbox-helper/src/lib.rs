@@ -32,6 +32,7 @@ pub mod pam_stack;
 pub mod plan;
 pub mod policy;
 mod refusal;
+pub mod service;
 pub mod session;
 pub mod state;
 pub mod status;

@@ -3,8 +3,14 @@
 //! Only to tell an administrator; nothing of a login depends on it.
 
 mod control;
+mod edit;
+mod mistake;
+mod spelling;
+mod text;
 
 pub use control::{Action, Control};
+pub use edit::{LINE, with_line, without_lines};
+pub use mistake::Mistake;
 
 use std::path::{Path, PathBuf};
 
@@ -30,10 +36,12 @@ pub struct Stack {
     pub session: Vec<Line>,
     /// Lines of our module for something else than sessions.
     pub strays: Vec<Line>,
+    /// Lines whose module is meant to be ours, by a name that Linux-PAM does not find.
+    pub misspelt: Vec<Line>,
     /// The files that it includes.
     pub included: Vec<PathBuf>,
     /// What Linux-PAM would stumble on.
-    pub broken: Vec<String>,
+    pub broken: Vec<Mistake>,
 }
 
 /// One line that names a module.
@@ -70,7 +78,7 @@ impl Line {
 
     /// Whether it is a line of our module.
     pub fn is_ours(&self) -> bool {
-        self.module_name() == MODULE
+        spelling::is_ours(&self.module)
     }
 
     /// What follows `key=` among its arguments; the last one counts.
@@ -80,6 +88,22 @@ impl Line {
 }
 
 impl Stack {
+    fn empty(file: PathBuf) -> Self {
+        let (session, strays, misspelt) = (Vec::new(), Vec::new(), Vec::new());
+        Stack { file, session, strays, misspelt, included: Vec::new(), broken: Vec::new() }
+    }
+
+    fn add(&mut self, line: Line) {
+        if !line.is_ours() && spelling::is_meant(&line.module) {
+            self.misspelt.push(line.clone());
+        }
+        match line.kind.as_str() {
+            "session" => self.session.push(line),
+            _ if line.is_ours() => self.strays.push(line),
+            _ => {}
+        }
+    }
+
     /// Where in the session stack our line is; several where it is there several times.
     pub fn ours(&self) -> Vec<usize> {
         (0..self.session.len()).filter(|at| self.session[*at].is_ours()).collect()
@@ -107,6 +131,7 @@ impl Directories {
                 let mut stack = self.find(DEFAULT_SERVICE).map(|file| self.read(file));
                 if let (Some(stack), Some(own)) = (&mut stack, &own) {
                     stack.strays.extend(own.strays.iter().cloned());
+                    stack.misspelt.extend(own.misspelt.iter().cloned());
                     stack.broken.extend(own.broken.iter().cloned());
                 }
                 stack.or(own)
@@ -114,13 +139,27 @@ impl Directories {
         }
     }
 
+    /// The stack of `service` were `text` its file's.
+    pub fn stack_of(&self, service: &str, text: &[u8]) -> Stack {
+        let file = self.0.first().map(|dir| dir.join(service)).unwrap_or_default();
+        let mut stack = Stack::empty(file.clone());
+        self.parse_into(&mut stack, &file, &String::from_utf8_lossy(text), None, 0, 0);
+        stack
+    }
+
+    /// The file of `service` that a distribution ships and the administrator has none instead of.
+    pub fn vendors_file(&self, service: &str) -> Option<PathBuf> {
+        let vendors = self.0.get(1..).unwrap_or_default();
+        vendors.iter().map(|dir| dir.join(service)).find(|path| path.is_file())
+    }
+
     /// Whether `service` has a file of its own.
     pub fn has(&self, service: &str) -> bool {
         self.find(service).is_some()
     }
 
-    /// Every service that has a file; what other files include is none.
-    pub fn services(&self) -> Vec<String> {
+    /// The names in all directories that a program may ask for.
+    pub fn files(&self) -> Vec<String> {
         let mut names: Vec<String> =
             self.0.iter().flat_map(|dir| crate::state::names_in(dir)).collect();
         names.sort_unstable();
@@ -128,6 +167,12 @@ impl Directories {
         // Editors' backups and package managers' leftovers: no program asks for such.
         names.retain(|name| !name.starts_with('.') && !name.ends_with(['~', '#']));
         names.retain(|name| !name.contains(".dpkg-") && !name.contains(".rpm"));
+        names
+    }
+
+    /// Every service that has a file; what other files include is none.
+    pub fn services(&self) -> Vec<String> {
+        let mut names = self.files();
         let stacks: Vec<Stack> =
             names.iter().filter_map(|name| Some(self.read(self.find(name)?))).collect();
         let is_included = |name: &String| {
@@ -144,18 +189,11 @@ impl Directories {
     }
 
     fn read(&self, file: PathBuf) -> Stack {
-        let mut stack = Stack {
-            file: file.clone(),
-            session: Vec::new(),
-            strays: Vec::new(),
-            included: Vec::new(),
-            broken: Vec::new(),
-        };
+        let mut stack = Stack::empty(file.clone());
         self.read_into(&mut stack, &file, None, 0, 0);
         stack
     }
 
-    /// Adds the lines of `file`; only those of `kind` where an include names one.
     fn read_into(
         &self,
         stack: &mut Stack,
@@ -164,32 +202,44 @@ impl Directories {
         level: usize,
         depth: usize,
     ) {
-        let text = match std::fs::read(file) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) => {
-                return stack.broken.push(format!("cannot read {}: {error}", file.display()));
+        match std::fs::read(file) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                self.parse_into(stack, file, &text, kind, level, depth);
             }
-        };
-        for (number, words) in logical_lines(&text) {
-            let place = || format!("{}:{number}", file.display());
-            let mut words = words.into_iter();
+            Err(error) => {
+                let what = format!("cannot be read: {error}");
+                stack.broken.push(Mistake::new(file, 0, what, "look at its mode and its disk"));
+            }
+        }
+    }
+
+    /// Adds the lines of `file`; only those of `kind` where an include names one.
+    fn parse_into(
+        &self,
+        stack: &mut Stack,
+        file: &Path,
+        text: &str,
+        kind: Option<&str>,
+        level: usize,
+        depth: usize,
+    ) {
+        for logical in text::lines(text).iter().filter(|line| !line.words.is_empty()) {
+            if let Some(mistake) = mistake::find(file, logical) {
+                stack.broken.push(mistake);
+                continue;
+            }
+            let mut words = logical.words.iter().cloned();
             let Some(first) = words.next() else { continue };
             let (own_kind, control) = match first.as_str() {
                 // Debian's own: lines of every kind.
                 "@include" => (None, "include".to_owned()),
                 word => {
                     let word = word.trim_start_matches('-').to_ascii_lowercase();
-                    let Some(control) = words.next() else {
-                        stack.broken.push(format!("{}: \"{first}\" and nothing after it", place()));
-                        continue;
-                    };
-                    (Some(word), control)
+                    (Some(word), words.next().unwrap_or_default())
                 }
             };
-            let Some(target) = words.next() else {
-                stack.broken.push(format!("{}: no module is named", place()));
-                continue;
-            };
+            let target = words.next().unwrap_or_default();
             if let (Some(asked), Some(own)) = (kind, &own_kind)
                 && asked != own
             {
@@ -198,6 +248,15 @@ impl Directories {
             let is_substack = control.eq_ignore_ascii_case("substack");
             if is_substack || control.eq_ignore_ascii_case("include") {
                 let kind = own_kind.as_deref().or(kind);
+                let broken = |what: String| {
+                    let what = format!("{what}: whatever asks for this service is refused");
+                    Mistake::new(
+                        file,
+                        logical.number,
+                        what,
+                        "name the right file, or remove the line",
+                    )
+                };
                 match self.find(&target) {
                     Some(path) if level + 1 < DEEPEST => {
                         stack.included.push(path.clone());
@@ -207,69 +266,23 @@ impl Directories {
                     Some(_) => {
                         stack
                             .broken
-                            .push(format!("{}: files include each other in a circle", place()));
+                            .push(broken("files include each other in a circle".to_owned()));
                     }
-                    None => {
-                        stack.broken.push(format!("{}: there is no {target} to include", place()))
-                    }
+                    None => stack.broken.push(broken(format!("there is no {target} to include"))),
                 }
                 continue;
             }
-            let line = Line {
+            stack.add(Line {
                 file: file.to_owned(),
-                number,
+                number: logical.number,
                 kind: own_kind.unwrap_or_default(),
                 control: Control::parse(&control),
                 module: target,
                 arguments: words.collect(),
                 depth,
-            };
-            match line.kind.as_str() {
-                "session" => stack.session.push(line),
-                _ if line.is_ours() => stack.strays.push(line),
-                _ => {}
-            }
+            });
         }
     }
-}
-
-/// The words of each line, with the number of the physical line that it begins on. A
-/// backslash at the end of a line joins the next one to it.
-fn logical_lines(text: &str) -> Vec<(usize, Vec<String>)> {
-    let mut lines = Vec::new();
-    let mut pending: Option<(usize, String)> = None;
-    for (at, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default();
-        let (line, goes_on) = match line.trim_end().strip_suffix('\\') {
-            Some(line) => (line, true),
-            None => (line, false),
-        };
-        let (number, mut joined) = pending.take().unwrap_or((at + 1, String::new()));
-        joined.push_str(line);
-        joined.push(' ');
-        match goes_on {
-            true => pending = Some((number, joined)),
-            false => lines.push((number, words(&joined))),
-        }
-    }
-    lines.extend(pending.map(|(number, joined)| (number, words(&joined))));
-    lines
-}
-
-/// Words are parted by blanks; one in brackets may hold blanks.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut rest = line.trim_start();
-    while !rest.is_empty() {
-        let end = match rest.starts_with('[') {
-            true => rest.find(']').map_or(rest.len(), |at| at + 1),
-            false => rest.find(char::is_whitespace).unwrap_or(rest.len()),
-        };
-        let (word, after) = rest.split_at(end);
-        words.push(word.to_owned());
-        rest = after.trim_start();
-    }
-    words
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod check;
 mod doctor;
+mod enable;
 mod explain;
 mod gc;
 mod status;
@@ -61,6 +62,20 @@ enum Command {
         /// Whose login to try dry, besides root's; else an ordinary user's
         user: Option<String>,
     },
+    /// Put the line into PAM services, once root's login has been tried with it
+    ///
+    /// A file that the distribution ships outside of /etc is copied to /etc/pam.d first.
+    Enable {
+        /// A PAM service; else sshd, and systemd-user where there are user managers
+        #[arg(long = "service", value_name = "NAME")]
+        services: Vec<String>,
+    },
+    /// Take the line out of PAM services
+    Disable {
+        /// A PAM service; else all in /etc/pam.d that have the line
+        #[arg(long = "service", value_name = "NAME")]
+        services: Vec<String>,
+    },
     /// Finish what a crash or a kill -9 left of anybody's sessions
     Gc,
 }
@@ -89,6 +104,8 @@ pub fn main() -> ExitCode {
         Command::Explain { user, service } => explain::run(&user, &service, arguments.json),
         Command::Status { user } => status::run(user.as_deref(), arguments.json),
         Command::Doctor { user } => doctor::run(user.as_deref(), arguments.json),
+        Command::Enable { services } => enable::enable(services, arguments.json),
+        Command::Disable { services } => enable::disable(services, arguments.json),
         Command::Gc => gc::run(arguments.json),
     };
     ExitCode::from(outcome as u8)

@@ -299,7 +299,7 @@ fn floor_to_char(text: &str, at: usize) -> usize {
 }
 
 /// What `word` was probably meant to be.
-pub(super) fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     // Without case and separators first: they are what systemd's own spelling differs in.
     let squeeze = |word: &str| word.replace(['_', '-'], "").to_lowercase();
     let squeezed = squeeze(word);

@@ -16,6 +16,7 @@ mod source;
 mod syntax;
 pub mod value;
 
+pub(crate) use diagnostic::did_you_mean;
 pub use diagnostic::{ConfigErrors, Origin, Problem, Severity, SourceText, Sourced};
 pub use lint::lint;
 pub use source::Sources;

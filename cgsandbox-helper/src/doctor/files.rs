@@ -14,7 +14,7 @@ const FILES: &str = "files";
 const COMMAND: &str = "/usr/bin/cgsandbox";
 
 /// The module in the directories that distributions have their PAM modules in.
-pub(super) fn modules() -> Vec<PathBuf> {
+pub(crate) fn modules() -> Vec<PathBuf> {
     let mut directories = vec!["/usr/lib/security".into(), "/usr/lib64/security".into()];
     let triplets = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     directories.extend(triplets.map(|entry| entry.path().join("security")));
@@ -55,7 +55,7 @@ fn look_at(path: &Path, name: &str) -> Finding {
     }
 }
 
-fn look_at_helper(path: &Path) -> Finding {
+pub(super) fn look_at_helper(path: &Path) -> Finding {
     let shown = path.display();
     let finding = look_at(path, "the helper");
     if finding.remedy.is_some() {

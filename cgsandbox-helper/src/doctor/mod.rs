@@ -14,6 +14,9 @@ mod pam;
 mod sshd;
 mod state;
 
+pub(crate) use files::modules;
+pub(crate) use pam::PAM;
+
 use serde::Serialize;
 
 use crate::config::Sources;
@@ -83,6 +86,16 @@ impl Finding {
         self.line = Some(line);
         self
     }
+}
+
+/// What there is to say of the line in the stack of `service`.
+pub(crate) fn service(directories: &Directories, service: &str) -> Vec<Finding> {
+    pam::look_at(directories, service, !files::modules().is_empty())
+}
+
+/// Whether the helper is where the module looks for it, and starts.
+pub(crate) fn helper() -> Finding {
+    files::look_at_helper(cgsandbox_protocol::HELPER.as_ref())
 }
 
 /// Looks at everything that a login depends on. `user` names whose login to try dry; without

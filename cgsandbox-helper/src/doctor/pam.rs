@@ -1,15 +1,11 @@
 //! The one line in each service's PAM stack, and its place there.
 
 use super::Finding;
-use crate::pam_stack::{Action, Directories, Line, MODULE, Stack};
+use crate::pam_stack::{Action, Directories, LINE, Line, MODULE, Stack};
 use crate::session::USER_MANAGER;
 use crate::systemd;
 
-const PAM: &str = "PAM";
-
-/// The line as it ships.
-const LINE: &str =
-    "session [success=ok ignore=ignore module_unknown=ignore default=bad] pam_cgsandbox.so";
+pub(crate) const PAM: &str = "PAM";
 
 /// Modules that undo a part of the sandbox, or break on it, when they come after our line.
 const SPOILERS: [(&str, &str); 8] = [
@@ -69,7 +65,11 @@ pub(super) fn look(
     findings
 }
 
-fn look_at(directories: &Directories, service: &str, module_is_there: bool) -> Vec<Finding> {
+pub(super) fn look_at(
+    directories: &Directories,
+    service: &str,
+    module_is_there: bool,
+) -> Vec<Finding> {
     let file = directories.0.first().map(|dir| dir.join(service)).unwrap_or_default();
     let file = file.display();
     if !directories.has(service) {
@@ -78,8 +78,11 @@ fn look_at(directories: &Directories, service: &str, module_is_there: bool) -> V
         return vec![Finding::problem(PAM, what).remedy(remedy)];
     }
     let Some(stack) = directories.stack(service) else { return Vec::new() };
-    let mut findings: Vec<Finding> =
-        stack.broken.iter().map(|what| Finding::problem(PAM, what)).collect();
+    let mut findings: Vec<Finding> = stack
+        .broken
+        .iter()
+        .map(|mistake| Finding::problem(PAM, mistake.to_string()).remedy(&mistake.remedy))
+        .collect();
     let strays = stack.strays.iter().map(|line| {
         let what = format!("{line}: for {} the module does nothing", line.kind);
         Finding::note(PAM, what).remedy("make it a session line, or remove it")
@@ -156,7 +159,7 @@ fn arguments(line: &Line) -> Vec<Finding> {
         .map(|word| {
             let what =
                 format!("{line}: the module does not know \"{word}\" and refuses every login");
-            let remedy = "it takes config=/PATH, helper=/PATH, timeout=1ms to 60s, and debug";
+            let remedy = "it takes config=/PATH, helper=/PATH, timeout=1ms to 600s, and debug";
             Finding::problem(PAM, what).remedy(remedy)
         })
         .collect()

@@ -101,7 +101,8 @@ fn what_cannot_be_read_is_told() {
         "broken",
         &[("sshd", "session\nsession required\n@include nothing\n@include sshd\n")],
     );
-    let broken = pam.stack("sshd").broken.join("\n");
+    let broken = pam.stack("sshd").broken;
+    let broken = broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     for told in ["and nothing after it", "no module is named", "no nothing to include", "circle"] {
         assert!(broken.contains(told), "{told} in {broken}");
     }
