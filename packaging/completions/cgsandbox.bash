@@ -19,8 +19,14 @@ _cgsandbox() {
             cgsandbox,check)
                 cmd="cgsandbox__subcmd__check"
                 ;;
+            cgsandbox,disable)
+                cmd="cgsandbox__subcmd__disable"
+                ;;
             cgsandbox,doctor)
                 cmd="cgsandbox__subcmd__doctor"
+                ;;
+            cgsandbox,enable)
+                cmd="cgsandbox__subcmd__enable"
                 ;;
             cgsandbox,explain)
                 cmd="cgsandbox__subcmd__explain"
@@ -37,8 +43,14 @@ _cgsandbox() {
             cgsandbox__subcmd__help,check)
                 cmd="cgsandbox__subcmd__help__subcmd__check"
                 ;;
+            cgsandbox__subcmd__help,disable)
+                cmd="cgsandbox__subcmd__help__subcmd__disable"
+                ;;
             cgsandbox__subcmd__help,doctor)
                 cmd="cgsandbox__subcmd__help__subcmd__doctor"
+                ;;
+            cgsandbox__subcmd__help,enable)
+                cmd="cgsandbox__subcmd__help__subcmd__enable"
                 ;;
             cgsandbox__subcmd__help,explain)
                 cmd="cgsandbox__subcmd__help__subcmd__explain"
@@ -59,7 +71,7 @@ _cgsandbox() {
 
     case "${cmd}" in
         cgsandbox)
-            opts="-h -V --json --help --version check explain status doctor gc help"
+            opts="-h -V --json --help --version check explain status doctor enable disable gc help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -86,6 +98,24 @@ _cgsandbox() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cgsandbox__subcmd__disable)
+            opts="-h --service --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --service)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cgsandbox__subcmd__doctor)
             opts="-h --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -93,6 +123,24 @@ _cgsandbox() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cgsandbox__subcmd__enable)
+            opts="-h --service --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --service)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -133,7 +181,7 @@ _cgsandbox() {
             return 0
             ;;
         cgsandbox__subcmd__help)
-            opts="check explain status doctor gc help"
+            opts="check explain status doctor enable disable gc help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -160,7 +208,35 @@ _cgsandbox() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cgsandbox__subcmd__help__subcmd__disable)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cgsandbox__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cgsandbox__subcmd__help__subcmd__enable)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
