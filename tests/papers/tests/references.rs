@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use cgsandbox::command::grammar;
-use cgsandbox_papers::manual::PAGES;
+use cgsandbox_papers::manual::{PAGES, displays};
 use cgsandbox_papers::repository;
 
 const PAPERS: [&str; 4] = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"];
@@ -81,6 +81,49 @@ fn commands_that_are_named_are_there() {
         }
     }
     assert!(seen >= 15, "only {seen}");
+}
+
+/// Whatever is to be typed, or is run by a unit or by cron, is a command line of ours.
+#[test]
+fn command_lines_are_ones_that_the_command_takes() {
+    let mut lines = Vec::new();
+    for paper in PAPERS {
+        let text = repository::read(paper);
+        lines.extend(text.lines().filter_map(|it| it.strip_prefix("    ")).map(str::to_owned));
+    }
+    for page in PAGES {
+        let shown = displays(&repository::read(page)).concat();
+        lines.extend(shown.lines().map(str::to_owned));
+    }
+    for kind in ["service", "conf"] {
+        for unit in repository::files("packaging/systemd", kind) {
+            let text = std::fs::read_to_string(&unit).unwrap_or_default();
+            lines.extend(text.lines().filter(|it| it.starts_with("Exec")).map(str::to_owned));
+        }
+    }
+    let mut seen = 0;
+    for line in lines {
+        let line = line.split(['|', '#', '>', ';', '&']).next().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_ours = |word: &&str| {
+            let program =
+                word.trim_start_matches("ExecStart=").trim_start_matches("ExecStopPost=-");
+            ["cgsandbox", "/usr/bin/cgsandbox"].contains(&program)
+        };
+        let Some(at) = words.iter().position(is_ours) else { continue };
+        // As an argument of something else it is a name: apt install cgsandbox.
+        let is_run = at == 0 || words[at].starts_with('/') || words[at - 1] == "sudo";
+        if is_run {
+            let parsed = grammar().try_get_matches_from(&words[at..]);
+            assert!(
+                parsed.is_ok(),
+                "{line}: {}",
+                parsed.err().map_or_else(String::new, |it| it.to_string())
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen >= 8, "only {seen}");
 }
 
 #[test]
