@@ -37,17 +37,17 @@ complete -c cgsandbox -n "__fish_cgsandbox_needs_command" -f -a "gc" -d 'Finish 
 complete -c cgsandbox -n "__fish_cgsandbox_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand check" -l json -d 'Print one JSON object instead of text'
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand check" -s h -l help -d 'Print help'
-complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand explain" -l service -d 'The PAM service that the login comes through' -r
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand explain" -l service -d 'The PAM service that the login comes through' -r -f
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand explain" -l json -d 'Print one JSON object instead of text'
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand status" -l json -d 'Print one JSON object instead of text'
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand doctor" -l json -d 'Print one JSON object instead of text'
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand doctor" -s h -l help -d 'Print help'
-complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand enable" -l service -d 'A PAM service; else sshd, and systemd-user where there are user managers' -r
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand enable" -l service -d 'A PAM service; else sshd, and systemd-user where there are user managers' -r -f
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand enable" -l json -d 'Print one JSON object instead of text'
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand enable" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand disable" -l service -d 'A PAM service; else all in /etc/pam.d that have the line' -r
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand disable" -l service -d 'A PAM service; else all in /etc/pam.d that have the line' -r -f
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand disable" -l json -d 'Print one JSON object instead of text'
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand disable" -s h -l help -d 'Print help'
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand gc" -l json -d 'Print one JSON object instead of text'

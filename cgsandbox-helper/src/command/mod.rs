@@ -11,7 +11,7 @@ mod terminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::config::{self, Load, Sources};
 use crate::state::State;
@@ -45,9 +45,10 @@ enum Command {
     /// An ordinary user may ask for itself.
     Explain {
         /// Name or uid
+        #[arg(value_hint = ValueHint::Username)]
         user: String,
         /// The PAM service that the login comes through
-        #[arg(long, default_value = "sshd")]
+        #[arg(long, default_value = "sshd", value_hint = ValueHint::Other)]
         service: String,
     },
     /// Show limits against use, and the sessions: of USER, or of everybody
@@ -55,11 +56,13 @@ enum Command {
     /// An ordinary user may ask for itself, inside the sandbox.
     Status {
         /// Name or uid
+        #[arg(value_hint = ValueHint::Username)]
         user: Option<String>,
     },
     /// Look for what keeps logins from landing in their sandboxes; change nothing
     Doctor {
         /// Whose login to try dry, besides root's; else an ordinary user's
+        #[arg(value_hint = ValueHint::Username)]
         user: Option<String>,
     },
     /// Put the line into PAM services, once root's login has been tried with it
@@ -67,13 +70,13 @@ enum Command {
     /// A file that the distribution ships outside of /etc is copied to /etc/pam.d first.
     Enable {
         /// A PAM service; else sshd, and systemd-user where there are user managers
-        #[arg(long = "service", value_name = "NAME")]
+        #[arg(long = "service", value_name = "NAME", value_hint = ValueHint::Other)]
         services: Vec<String>,
     },
     /// Take the line out of PAM services
     Disable {
         /// A PAM service; else all in /etc/pam.d that have the line
-        #[arg(long = "service", value_name = "NAME")]
+        #[arg(long = "service", value_name = "NAME", value_hint = ValueHint::Other)]
         services: Vec<String>,
     },
     /// Finish what a crash or a kill -9 left of anybody's sessions

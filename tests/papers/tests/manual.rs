@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use cgsandbox::command::grammar;
-use cgsandbox::config::{self, value::Rlimit};
+use cgsandbox::config::{self, value::HidePid, value::OnLogout, value::Rlimit};
+use cgsandbox::policy::Policy;
 use cgsandbox_papers::manual::{COMMAND, CONFIGURATION, MODULE, PAGES, calls, items, section};
 use cgsandbox_papers::{repository, source};
 
@@ -168,6 +169,69 @@ fn the_directives() {
     assert_eq!(items(&section(CONFIGURATION, "RULES"), "Ic"), rule);
     let of_profiles: BTreeSet<String> = directives().union(&rlimits).cloned().collect();
     assert_eq!(items(&section(CONFIGURATION, "PROFILES"), "Ic"), of_profiles);
+}
+
+/// A policy whose profile has `line`, if it is one that can be used.
+fn policy(line: &str) -> Option<Policy> {
+    let text =
+        format!("version = 1\n[profile.a]\n{line}\n[[rule]]\nmatch = \"*\"\nprofile = \"a\"\n");
+    let name = format!(
+        "bound-{:x}.toml",
+        text.bytes().fold(0_u64, |h, b| h.wrapping_mul(31) + u64::from(b))
+    );
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text).unwrap();
+    let (texts, _) = config::read_draft(&path).unwrap();
+    config::parse(&texts).ok()
+}
+
+#[test]
+fn the_bounds_of_values() {
+    // Of a directive: what the manual says that is still possible, and what is not any more.
+    let bounds = [
+        ("memory_max", "\"8M\"", "\"8191K\"", "At least 8M"),
+        ("memory_high", "\"8M\"", "\"8191K\"", "As\n.Ic memory_max"),
+        ("memory_swap_max", "0", "-1", "0 for none"),
+        ("cpu_quota", "\"1%\"", "\"0.99%\"", "At least 1%"),
+        ("cpu_weight", "1", "0", "from 1 to 10000"),
+        ("cpu_weight", "10000", "10001", "from 1 to 10000"),
+        ("tasks_max", "8", "7", "from 8 to 4194304"),
+        ("tasks_max", "4194304", "4194305", "from 8 to 4194304"),
+        ("io_read_bandwidth_max", "\"/ 64K\"", "\"/ 63K\"", "At least 64K"),
+        ("io_read_iops_max", "\"/ 10\"", "\"/ 9\"", "At least 10"),
+        ("limits.as", "\"64M\"", "\"63M\"", "At least 64M of\n.Ic as"),
+        ("limits.data", "\"16M\"", "\"15M\"", "16M of\n.Ic data\nand\n.Ic fsize"),
+        ("limits.fsize", "\"16M\"", "\"15M\"", "16M of\n.Ic data\nand\n.Ic fsize"),
+        ("limits.stack", "\"256K\"", "\"255K\"", "256K of\n.Ic stack"),
+        ("limits.nofile", "64", "63", "At least 64 of\n.Ic nofile"),
+        ("limits.nproc", "8", "7", "8 of\n.Ic nproc"),
+        ("limits.cpu", "\"60s\"", "\"59s\"", "At least 60s"),
+        ("limits.rtprio", "99", "100", "From 0 to 99"),
+        ("limits.nice", "\"-20\"", "\"-21\"", "from\n.Li \\(dq-20\\(dq"),
+        ("limits.nice", "\"+19\"", "\"+20\"", "to\n.Li \\(dq+19\\(dq"),
+    ];
+    let text = section(CONFIGURATION, "PROFILES");
+    for (directive, last, beyond, said) in bounds {
+        assert!(policy(&format!("{directive} = {last}")).is_some(), "{directive} = {last}");
+        assert!(policy(&format!("{directive} = {beyond}")).is_none(), "{directive} = {beyond}");
+        assert!(text.contains(said), "{directive}: {said}");
+    }
+}
+
+#[test]
+fn the_defaults() {
+    let silent = policy("").unwrap();
+    let quoted = |text: &str| format!("\\(dq{text}\\(dq");
+    let services: Vec<String> = silent.services.iter().map(|name| quoted(name)).collect();
+    let top = section(CONFIGURATION, "TOP OF THE FILE");
+    assert!(top.contains(&format!(".Li {} ,\nthe default", quoted(silent.on_error.name()))));
+    assert!(top.contains(&format!(".Li [{}]\nby default", services.join(", "))));
+    assert!(top.contains(&format!(".Li {}\nby default", quoted(&silent.cgroup_root))));
+    assert!(silent.exempt.0.is_empty() && top.contains("by default nobody but root"));
+    let profiles = section(CONFIGURATION, "PROFILES");
+    for default in [HidePid::default().name(), OnLogout::default().name()] {
+        assert!(profiles.contains(&format!(".Li {} ,\nthe default", quoted(default))), "{default}");
+    }
 }
 
 #[test]
