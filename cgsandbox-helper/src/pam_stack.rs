@@ -109,6 +109,12 @@ impl Stack {
         (0..self.session.len()).filter(|at| self.session[*at].is_ours()).collect()
     }
 
+    /// Whether there is something that was meant to be our line, and is none.
+    pub fn has_ours_gone_wrong(&self) -> bool {
+        let stray = |mistake: &Mistake| mistake.is_ours;
+        !self.misspelt.is_empty() || self.broken.iter().any(stray) || !self.strays.is_empty()
+    }
+
     /// Our line, the first of them.
     pub fn line(&self) -> Option<&Line> {
         self.session.iter().find(|line| line.is_ours())

@@ -72,45 +72,47 @@ fn tell(command: &str, done: &[Switched], failed: &[(String, Error)]) {
         terminal::say(&describe(switched));
     }
     for (_, error) in failed {
-        let text = format!("cgsandbox {command}: {error}");
-        // Its further lines stand below the error's first word.
-        terminal::complain(&terminal::hanging(0, &text));
+        terminal::complain(&beside(&format!("cgsandbox {command}: "), &error.to_string()));
     }
     if done.is_empty() && failed.is_empty() {
         terminal::say("no service in /etc/pam.d has the line\n");
     }
     if let Some(next) = next(done) {
-        terminal::say(&format!("next: {}", terminal::hanging(6, next)));
+        terminal::say(&beside("next: ", next));
     }
+}
+
+/// `text` behind its `head`, and its further lines below its first word.
+fn beside(head: &str, text: &str) -> String {
+    head.to_owned() + &terminal::hanging(head.chars().count(), text)
 }
 
 fn describe(switched: &Switched) -> String {
     const INDENT: usize = 2;
-    let service = &switched.service;
     let is = if switched.enabled { "enabled" } else { "disabled" };
     let already = if switched.changed { "" } else { " already, nothing was changed" };
-    let mut text = match (&switched.line, &switched.copy_of) {
+    let became = match (&switched.line, &switched.copy_of) {
         (Some(line), Some(vendors)) => {
-            format!("{service}: {is}, by {line}, in a copy of {}", vendors.display())
+            format!("{is}, by {line}, in a copy of {}", vendors.display())
         }
         (Some(_), None) if switched.has_problems() && !switched.changed => {
-            format!("{service}: still {is}, nothing was changed")
+            format!("still {is}, nothing was changed")
         }
-        (Some(line), None) => format!("{service}: {is}{already}, by {line}"),
+        (Some(line), None) => format!("{is}{already}, by {line}"),
         (None, Some(vendors)) => {
-            format!("{service}: {is}, by {} again", vendors.display())
+            format!("{is}, by {} again", vendors.display())
         }
-        (None, None) => format!("{service}: {is}{already}"),
+        (None, None) => format!("{is}{already}"),
     };
-    text = terminal::hanging(0, &text);
-    let indented = |text: &str| " ".repeat(INDENT) + &terminal::hanging(INDENT, text);
+    let mut text = beside(&format!("{}: ", switched.service), &became);
+    let indented = |text: &str| beside(&" ".repeat(INDENT), text);
     if let Some(backup) = &switched.backup {
         text += &indented(&format!("as it was before: {}", backup.display()));
     }
     for finding in &switched.findings {
         text += &indented(&finding.what);
         if let Some(remedy) = &finding.remedy {
-            text += &format!("{:INDENT$}-> {}", "", terminal::hanging(INDENT + 3, remedy));
+            text += &beside(&format!("{:INDENT$}-> ", ""), remedy);
         }
     }
     text

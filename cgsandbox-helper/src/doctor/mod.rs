@@ -27,6 +27,7 @@ use crate::namespace;
 use crate::pam_stack::Directories;
 use crate::state::State;
 use configuration::Configuration;
+use pam::Surroundings;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -90,7 +91,7 @@ impl Finding {
 
 /// What there is to say of the line in the stack of `service`.
 pub(crate) fn service(directories: &Directories, service: &str) -> Vec<Finding> {
-    pam::look_at(directories, service, !files::modules().is_empty())
+    pam::look_at(directories, service, &Surroundings::of_host())
 }
 
 /// Whether the helper is where the module looks for it, and starts.
@@ -114,7 +115,8 @@ pub fn examine(user: Option<&str>) -> Result<Vec<Finding>> {
     let sources = ssh_line.as_ref().map_or(Sources::System, sources_of);
     let configuration = Configuration::load(&sources, &state);
     let modules = files::modules();
-    let mut findings = pam::look(&directories, configuration.services(), !modules.is_empty());
+    let around = Surroundings::of_host();
+    let mut findings = pam::look(&directories, configuration.services(), &around);
     findings.extend(sshd::look(configuration.services()));
     findings.extend(configuration.findings());
     match Host::look(configuration.cgroup_root()) {

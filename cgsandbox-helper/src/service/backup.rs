@@ -35,24 +35,25 @@ impl Backup {
     pub(super) fn keep(root: &Path, origin: Origin, service: &str, bytes: &[u8]) -> Result<Self> {
         let path = path(root, origin, service);
         let directory = path.parent().unwrap_or(root);
-        DirBuilder::new()
+        // The old backup is whole until the new one is.
+        let draft = directory.join(format!(".{service}"));
+        let written = DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(Error::os("create", directory.display()))?;
-        // The old backup is whole until the new one is.
-        let draft = directory.join(format!(".{service}"));
-        let written = write(&draft, bytes)
-            .and_then(|()| std::fs::rename(&draft, &path))
-            .and_then(|()| File::open(directory)?.sync_all());
-        let kept = Backup { origin, path, bytes: bytes.to_vec() };
-        match written {
-            Ok(()) => Ok(kept),
-            Err(error) => {
-                let _ = std::fs::remove_file(&draft);
-                Err(Error::os("keep a backup in", kept.path.display())(error))
-            }
+            .and_then(|()| write(&draft, bytes))
+            .and_then(|()| std::fs::rename(&draft, &path));
+        if let Err(error) = written {
+            let _ = std::fs::remove_file(&draft);
+            remove_empty(directory);
+            return Err(Error::os("keep a backup in", path.display())(error));
         }
+        let kept = Backup { origin, path: path.clone(), bytes: bytes.to_vec() };
+        if let Err(error) = File::open(directory).and_then(|directory| directory.sync_all()) {
+            kept.remove()?;
+            return Err(Error::os("keep a backup in", path.display())(error));
+        }
+        Ok(kept)
     }
 
     /// The service's, if there is one.
@@ -72,11 +73,17 @@ impl Backup {
             }
             _ => {}
         }
-        for directory in self.path.ancestors().skip(1).take(2) {
-            // Others' backups may be there.
-            let _ = std::fs::remove_dir(directory);
+        if let Some(directory) = self.path.parent() {
+            remove_empty(directory);
         }
         Ok(())
+    }
+}
+
+/// Removes a directory of backups and that above it; others' backups may be there.
+fn remove_empty(directory: &Path) {
+    for directory in directory.ancestors().take(2) {
+        let _ = std::fs::remove_dir(directory);
     }
 }
 

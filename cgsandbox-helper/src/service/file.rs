@@ -64,6 +64,17 @@ impl Directory {
         }
     }
 
+    /// Removes the draft that a killed change of this file has left.
+    pub(super) fn clear_up(&self, name: &str) -> Result<()> {
+        match rustix::fs::unlinkat(&self.fd, hidden(name), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => {
+                let path = self.path.join(hidden(name));
+                Err(Error::os("remove", path.display())(error))
+            }
+        }
+    }
+
     /// The file of this name; none where there is none.
     pub(super) fn read(&self, name: &str) -> Result<Option<Found>> {
         let path = self.path.join(name);
@@ -146,13 +157,10 @@ impl Directory {
 
     /// Writes `content` to the disk under a hidden name, as a file like `like`.
     fn draft(&self, name: &str, content: &[u8], like: Option<&Found>) -> Result<Draft<'_>> {
-        let hidden = format!(".{name}.cgsandbox");
+        // Nobody else of us is here: we hold the lock.
+        self.clear_up(name)?;
+        let hidden = hidden(name);
         let path = self.path.join(&hidden);
-        // A killed one's: nobody else is here while we hold the lock.
-        match rustix::fs::unlinkat(&self.fd, &hidden, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(Error::os("remove", path.display())(error)),
-        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, &hidden, flags | OFlags::NOFOLLOW, Mode::RUSR)
             .map_err(Error::os("create", path.display()))?;
@@ -208,6 +216,11 @@ impl Directory {
     fn sync(&self) -> Result<()> {
         rustix::fs::fsync(&self.fd).map_err(Error::os("write to the disk", self.path.display()))
     }
+}
+
+/// The name of a draft: that of no service that a program asks for.
+fn hidden(name: &str) -> String {
+    format!(".{name}.cgsandbox")
 }
 
 /// A finished file under a hidden name; removed where it is given up.

@@ -8,7 +8,7 @@ mod backup;
 mod file;
 mod trial;
 
-pub use trial::{ARGUMENT as TRIAL, MODULE_UNKNOWN};
+pub use trial::{ARGUMENT as TRIAL, DONE as TRIAL_DONE};
 
 use std::path::{Path, PathBuf};
 
@@ -101,9 +101,8 @@ pub fn may_change() -> Result<()> {
 
 /// Puts the line last into the file of `service`, where its sessions do not meet it yet.
 pub fn enable(service: &str) -> Result<Switched> {
-    must_be_a_name("enable", service)?;
     let directories = Directories::of_host();
-    let directory = Directory::lock(own_directory(&directories))?;
+    let directory = begin("enable", service, &directories)?;
     let own = directory.read(service)?;
     let vendors = match own {
         Some(_) => None,
@@ -153,9 +152,8 @@ pub fn enable(service: &str) -> Result<Switched> {
 
 /// Takes every line of ours out of the file of `service`, however it is written.
 pub fn disable(service: &str) -> Result<Switched> {
-    must_be_a_name("disable", service)?;
     let directories = Directories::of_host();
-    let directory = Directory::lock(own_directory(&directories))?;
+    let directory = begin("disable", service, &directories)?;
     let Some(found) = directory.read(service)? else {
         return match directories.has(service) {
             true => Ok(left(&directories, Switched::new(service, false, false))),
@@ -316,8 +314,15 @@ fn doubts(directories: &Directories, service: &str) -> Vec<Finding> {
     doubts
 }
 
-fn own_directory(directories: &Directories) -> &Path {
-    directories.0.first().map_or(Path::new("/etc/pam.d"), PathBuf::as_path)
+/// The administrator's directory, locked, without what a killed change has left there.
+fn begin(operation: &'static str, service: &str, directories: &Directories) -> Result<Directory> {
+    must_be_a_name(operation, service)?;
+    let own = directories.0.first().map_or(Path::new("/etc/pam.d"), PathBuf::as_path);
+    let directory = Directory::lock(own)?;
+    // Where neither can be removed, it is in nobody's way but the next change's, which says so.
+    let _ = directory.clear_up(service);
+    let _ = trial::clear_up();
+    Ok(directory)
 }
 
 /// PAM asks for services by names in small letters, without directories.

@@ -18,6 +18,9 @@ use crate::pam_stack::{LINE, MODULE};
 /// files, a service and a user.
 pub const ARGUMENT: &str = "--open-a-session-on-trial";
 
+/// What a trial says at its end where all went well: a module may end the process with 0.
+pub const DONE: &str = "opened and closed";
+
 /// What a trial ends with that libpam could not load the module in.
 pub const MODULE_UNKNOWN: u8 = 28;
 
@@ -70,15 +73,20 @@ fn failed(service: &str, said: &str) -> Error {
 /// the lock on `/etc/pam.d`, and removes what a killed one left.
 struct Scratch(PathBuf);
 
+/// Removes what a killed trial has left.
+pub(super) fn clear_up() -> Result<()> {
+    match std::fs::remove_dir_all(DIRECTORY) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::os("remove", DIRECTORY)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Scratch {
     fn make() -> Result<Self> {
+        clear_up()?;
         let path = PathBuf::from(DIRECTORY);
-        match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::os("remove", DIRECTORY)(error));
-            }
-            _ => {}
-        }
         let made = DirBuilder::new().mode(0o700).create(&path);
         made.map_err(Error::os("create", DIRECTORY))?;
         Ok(Scratch(path))
@@ -120,24 +128,29 @@ fn run(directory: &Path, service: &str) -> Result<Ended> {
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
     let Some(status) = wait(&mut child).map_err(failed)? else {
         return Ok(Ended::Badly(format!("it was not done within {} s", PATIENCE.as_secs())));
     };
-    let mut said = String::new();
-    if let Some(stderr) = child.stderr.take() {
-        // A line or two: it has ended, and its pipe held them.
-        let _ = stderr.take(4096).read_to_string(&mut said);
-    }
+    let done = text(child.stdout.take()) == DONE;
+    let said = text(child.stderr.take());
     Ok(match status.code() {
-        Some(0) => Ended::Well,
+        Some(0) if done => Ended::Well,
         Some(code) if code == i32::from(MODULE_UNKNOWN) => Ended::Unloadable,
-        Some(_) => Ended::Badly(said.trim().to_owned()),
-        None => Ended::Badly(format!("libpam or the module crashed ({status})")),
+        Some(_) if !said.is_empty() => Ended::Badly(said),
+        _ => Ended::Badly(format!("libpam or the module ended the program ({status})")),
     })
+}
+
+/// A line or two, all of which the pipe of a program that has ended holds.
+fn text(pipe: Option<impl Read>) -> String {
+    let mut text = String::new();
+    let read = pipe.map(|pipe| pipe.take(4096).read_to_string(&mut text));
+    drop(read);
+    text.trim().to_owned()
 }
 
 /// None when it took too long, and was killed.

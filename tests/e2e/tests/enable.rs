@@ -87,3 +87,265 @@ fn json_tells_the_same() {
     assert_eq!(report["services"][0]["enabled"], false, "{report}");
     assert_eq!(report["failed"][0]["service"], "nonsense", "{report}");
 }
+
+/// What `cgsandbox WORDS` is refused with, all of `told` in it, having changed nothing.
+#[track_caller]
+fn assert_refused(host: &Host, words: &str, told: &[&str]) {
+    let before = look(host);
+    let said = cgsandbox(host, words);
+    assert_eq!(said.status, 2, "{said:?}");
+    // Words that stand in two lines on the screen are one text all the same.
+    let text = said.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.iter().all(|word| text.contains(word)), "{told:?} in {said:?}");
+    assert!(said.stderr.lines().all(|line| line.chars().count() <= 80), "{said:?}");
+    assert_eq!(look(host), before, "{said:?}");
+}
+
+/// After `script`, `enable` is refused.
+#[track_caller]
+fn assert_not_enabled(script: &str, told: &[&str]) {
+    let host = host();
+    host.sh(script);
+    assert_refused(&host, "enable --service sshd", told);
+}
+
+#[test]
+fn only_root_outside_of_a_sandbox_may() {
+    let host = host();
+    for command in ["enable", "disable"] {
+        let said = host.ssh("alice").cmd(&format!("cgsandbox {command}")).run();
+        assert_eq!(said.status, 2, "{said:?}");
+        assert!(said.stderr.contains("only root may"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_service_that_nobody_has_is_refused() {
+    let host = host();
+    let mistaken = ["did you mean \"sshd\"?"];
+    assert_refused(&host, "enable --service ssh", &mistaken);
+    assert_refused(&host, "disable --service sshdd", &mistaken);
+    assert_refused(&host, "enable --service no-such-service", &["there is no such PAM service"]);
+    for odd in ["../pam.d/sshd", "/etc/pam.d/sshd", ".", ".."] {
+        assert_refused(&host, &format!("enable --service {odd}"), &["no name of a PAM service"]);
+    }
+}
+
+#[test]
+fn every_other_byte_stays() {
+    let host = host();
+    for text in [
+        "session required pam_permit.so",
+        "session required pam_permit.so\n\n\n",
+        "# \\\nsession \\\n\trequired pam_permit.so # caf\\351 \n#",
+    ] {
+        host.sh(&format!("printf '{text}' >/etc/pam.d/sshd; chmod 640 /etc/pam.d/sshd"));
+        let before = look(&host);
+        cgsandbox(&host, "enable").ok();
+        host.sh(&format!("head -c $(stat -c %s {BACKUP}) {SSHD} | cmp - {BACKUP}"));
+        assert!(is_sandboxed(&host), "libpam reads it so: {text}");
+        cgsandbox(&host, "disable").ok();
+        assert_eq!(look(&host), before, "{text}");
+    }
+}
+
+#[test]
+fn owner_mode_and_labels_stay() {
+    let host = host();
+    host.sh("chown 0:42 /etc/pam.d/sshd && chmod 2640 /etc/pam.d/sshd");
+    let attributes = ["security.selinux", "trusted.cgsandbox"];
+    host.inside(move || {
+        for name in attributes {
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(SSHD, name, b"system_u:object_r:etc_t:s0", flags).unwrap();
+        }
+    });
+    let rights = |host: &Host| {
+        let labels = host.inside(move || {
+            attributes.map(|name| {
+                let mut value = [0; 100];
+                let length = rustix::fs::getxattr(SSHD, name, &mut value[..]).unwrap();
+                String::from_utf8_lossy(&value[..length]).into_owned()
+            })
+        });
+        (host.sh("stat -c '%u %g %a' /etc/pam.d/sshd"), labels)
+    };
+    let before = rights(&host);
+    assert_eq!(before.0, "0 42 2640");
+    cgsandbox(&host, "enable").ok();
+    assert_eq!(rights(&host), before);
+    cgsandbox(&host, "disable").ok();
+    assert_eq!(rights(&host), before);
+}
+
+#[test]
+fn a_line_that_is_there_in_another_way_is_left_alone() {
+    let host = host();
+    for line in [
+        "session required pam_cgsandbox.so timeout=5s",
+        "-SESSION [default=bad success=ok ignore=ignore] \\\n pam_cgsandbox.so # ours",
+    ] {
+        host.sh(&format!("sed -i /cgsandbox/d /etc/pam.d/sshd; echo '{line}' >>/etc/pam.d/sshd"));
+        let before = look(&host);
+        let said = cgsandbox(&host, "enable");
+        assert!(said.ok().starts_with("sshd: enabled already, nothing was changed"), "{said:?}");
+        assert!(said.stdout.contains("/etc/pam.d/sshd:4"), "{said:?}");
+        assert_eq!(look(&host), before);
+    }
+    cgsandbox(&host, "disable").ok();
+    host.write("/etc/pam.d/common-session", format!("session required pam_permit.so\n{LINE}\n"));
+    host.sh("echo '@include common-session' >>/etc/pam.d/sshd");
+    let before = look(&host);
+    let said = cgsandbox(&host, "enable");
+    assert!(said.ok().contains("/etc/pam.d/common-session:2"), "{said:?}");
+    assert_eq!(look(&host), before);
+    // What the service includes is not taken out for this one service.
+    let said = cgsandbox(&host, "disable --service sshd");
+    assert_eq!(said.status, 1, "{said:?}");
+    assert!(said.stdout.contains("pam-auth-update --disable cgsandbox"), "{said:?}");
+    assert_eq!(look(&host), before);
+}
+
+#[test]
+fn what_pam_auth_update_manages_is_left_to_it() {
+    let host = host();
+    let managed = format!(
+        "session required pam_permit.so\n# and here are more per-package modules\n{LINE}\n\
+         # end of pam-auth-update config\n"
+    );
+    host.write("/etc/pam.d/common-session", managed);
+    host.sh("rm -f /etc/pam.d/common-session-noninteractive");
+    let told = ["pam-auth-update --disable cgsandbox"];
+    assert_refused(&host, "disable", &told);
+    assert_refused(&host, "disable --service common-session", &told);
+}
+
+#[test]
+fn a_line_that_pam_would_not_find_is_no_line() {
+    let broken = "sed -i '$a session optional pam_cgsandbox' /etc/pam.d/sshd";
+    assert_not_enabled(broken, &["sshd:4", "finds no \"pam_cgsandbox\"", "cgsandbox disable"]);
+}
+
+#[test]
+fn a_file_that_pam_cannot_read_is_not_touched() {
+    let add = |line: &str| format!("printf '{line}' >>/etc/pam.d/sshd");
+    assert_not_enabled(&add("session [success=ok pam_env.so\\n"), &["sshd:4", "never closed"]);
+    assert_not_enabled(&add("session optinal pam_env.so\\n"), &["sshd:4", "\"optional\""]);
+    assert_not_enabled(&add("@include nothing\\n"), &["sshd:4", "no nothing to include"]);
+    assert_not_enabled(&add("session optional pam_env.so \\\\\\n"), &["ends in a backslash"]);
+    assert_not_enabled("sed -i /session/d /etc/pam.d/sshd", &["no session lines", "pam_unix.so"]);
+}
+
+#[test]
+fn links_and_other_things_than_files_are_refused() {
+    let to = |make: &str| format!("mv /etc/pam.d/sshd /etc/pam.d/real; {make} /etc/pam.d/sshd");
+    assert_not_enabled(&to("ln -s real"), &["is a symlink to real"]);
+    assert_not_enabled(&to("ln -s /dev/null"), &["is a symlink to /dev/null"]);
+    assert_not_enabled(&to("mkfifo"), &["no regular file"]);
+    assert_not_enabled(&to("mkdir"), &["no regular file"]);
+}
+
+const MODULES: &str = "$(echo /usr/lib/*/security/pam_cgsandbox.so /usr/lib/security/pam_cgsandbox.so \
+                       /usr/lib64/security/pam_cgsandbox.so | tr ' ' '\\n' | grep -v '*' | xargs ls 2>/dev/null)";
+
+#[test]
+fn a_module_that_is_missing_or_cannot_be_loaded_is_told() {
+    let module = |script: &str| script.replace("MODULE", MODULES);
+    assert_not_enabled(&module("rm MODULE"), &["in no directory of PAM modules", "install"]);
+    let unloadable = ["libpam cannot load", "ldd "];
+    assert_not_enabled(&module("for m in MODULE; do echo garbage >$m; done"), &unloadable);
+    assert_not_enabled(
+        "rm /usr/libexec/cgsandbox/cgsandbox-helper",
+        &["cgsandbox-helper", "install"],
+    );
+}
+
+/// A module in the place of ours that does as it is told; see there.
+const HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hostile.so"));
+
+#[test]
+fn a_module_that_would_lock_root_out_is_not_enabled() {
+    let host = host();
+    host.write("/tmp/module.so", HOSTILE);
+    host.sh(&format!("for m in {MODULES}; do cp /tmp/module.so $m; done"));
+    let refused = |what: &str, told: &str| {
+        host.write("/tmp/hostile", what);
+        assert_refused(&host, "enable", &["root could not log in", told]);
+    };
+    refused("refuse", "pam_open_session: ");
+    refused("abort", "ended the program");
+    refused("exit", "ended the program");
+    // As if all was well.
+    refused("Exit", "ended the program");
+    refused("hang", "within 10 s");
+    let on_trial = |one: &cgsandbox_rig::Process| one.command.contains("on-trial");
+    assert!(!host.processes().iter().any(on_trial), "it is killed");
+}
+
+#[test]
+fn a_service_that_the_configuration_is_not_for_is_told() {
+    let host = host();
+    host.sh("cp /etc/pam.d/sshd /etc/pam.d/ftp");
+    let said = cgsandbox(&host, "enable --service ftp");
+    let text = said.ok().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("the configuration is not for ftp"), "{text}");
+    let services = "services = [\"sshd\", \"systemd-user\", \"ftp\"]";
+    assert!(text.contains(services), "{text}");
+    host.set_policy(&format!("{services}\n{POLICY}"));
+    let said = cgsandbox(&host, "enable --service ftp");
+    assert!(!said.ok().contains("configuration"), "{said:?}");
+    let said = cgsandbox(&host, "disable");
+    assert!(said.ok().contains("ftp: disabled") && !said.stdout.contains("sshd"), "{said:?}");
+}
+
+#[test]
+fn a_vendors_file_is_copied_and_the_copy_goes_again() {
+    let host = host();
+    let vendors = "/usr/lib/pam.d/systemd-user";
+    host.write(vendors, "session required pam_permit.so\n");
+    host.sh("mkdir -p /run/systemd/system; rm -f /etc/pam.d/systemd-user");
+    let before = look(&host);
+    let own = "/etc/pam.d/systemd-user";
+    let said = cgsandbox(&host, "enable");
+    let text = said.ok().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("in a copy of /usr/lib/pam.d/systemd-user"), "{text}");
+    assert!(said.stdout.lines().all(|line| line.chars().count() <= 80), "{said:?}");
+    let copy = format!("session required pam_permit.so\n{LINE}\n");
+    assert_eq!(host.read(own).unwrap(), copy);
+    assert_eq!(host.sh(&format!("stat -c '%a %u %g' {own}")), "644 0 0");
+    let said = cgsandbox(&host, "disable");
+    let text = said.ok().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("systemd-user: disabled, by /usr/lib/pam.d/systemd-user again"),
+        "{text}"
+    );
+    assert_eq!(look(&host), before);
+
+    // The vendor's next version is no change of the administrator's.
+    cgsandbox(&host, "enable --service systemd-user");
+    host.write(vendors, "session required pam_permit.so\n# new\n");
+    cgsandbox(&host, "disable --service systemd-user").ok();
+    assert!(!host.exists(own));
+    // One of the administrator's is, and stays.
+    cgsandbox(&host, "enable --service systemd-user");
+    host.sh(&format!("sed -i '1i # mine' {own}"));
+    let said = cgsandbox(&host, "disable --service systemd-user");
+    assert!(said.ok().contains("other changes"), "{said:?}");
+    assert_eq!(host.read(own).unwrap(), "# mine\nsession required pam_permit.so\n# new\n");
+}
+
+#[test]
+fn what_an_administrator_changes_meanwhile_stays() {
+    let host = host();
+    cgsandbox(&host, "enable").ok();
+    let before = host.read(BACKUP).unwrap();
+    host.sh("sed -i '1i # mine' /etc/pam.d/sshd");
+    let said = cgsandbox(&host, "disable");
+    assert!(said.ok().contains("other changes") && said.stdout.contains(BACKUP), "{said:?}");
+    assert_eq!(host.read(SSHD).unwrap(), format!("# mine\n{before}"));
+    assert_eq!(host.read(BACKUP).unwrap(), before);
+    // Every line of ours goes, wherever and however it was written.
+    host.sh("sed -i '1i auth optional pam_cgsandbox.so\\nsession required pam_cgsandbox.so' /etc/pam.d/sshd");
+    cgsandbox(&host, "disable").ok();
+    assert_eq!(host.read(SSHD).unwrap(), format!("# mine\n{before}"));
+}

@@ -4,6 +4,8 @@ use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
+use cgsandbox::service::TRIAL_DONE;
+
 /// pam_conv(3): how a module asks the user.
 #[repr(C)]
 struct Conversation {
@@ -39,7 +41,7 @@ extern "C" fn refuse_to_answer(_: c_int, _: *mut c_void, _: *mut c_void, _: *mut
 }
 
 /// Opens and closes a session; `words` are a directory of PAM files, a service and a user.
-/// Exits with libpam's code, and says on stderr what failed.
+/// Exits with libpam's code, and says on stderr what failed, or on stdout that nothing did.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     let words: Result<Vec<CString>, _> = words.map(|word| CString::new(word.into_vec())).collect();
     let Ok([directory, service, user]) = words.as_deref() else {
@@ -47,7 +49,10 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         return ExitCode::FAILURE;
     };
     match open_and_close(directory, service, user) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            println!("{TRIAL_DONE}");
+            ExitCode::SUCCESS
+        }
         Err((step, code, meaning)) => {
             eprintln!("{step}: {meaning}");
             ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))

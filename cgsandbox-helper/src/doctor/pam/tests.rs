@@ -4,14 +4,25 @@ use crate::pam_stack::tests::PamD;
 
 const OTHERS: &str = "auth required pam_unix.so\nsession required pam_unix.so\n";
 
+const HOST: Surroundings =
+    Surroundings { module: true, systemd: false, selinux: true, profile: false };
+
 /// What is found in a stack of these lines, as (level, what), without what concerns others.
 fn found(name: &str, lines: &str) -> Vec<(Level, String)> {
     found_with(name, &[("sshd", lines)], true)
 }
 
 fn found_with(name: &str, files: &[(&str, &str)], module: bool) -> Vec<(Level, String)> {
+    found_on(name, files, &Surroundings { module, ..HOST })
+}
+
+fn found_on(name: &str, files: &[(&str, &str)], around: &Surroundings) -> Vec<(Level, String)> {
     let pam = PamD::with(&format!("doctor-{name}"), files);
-    let findings = look(&pam.directories(), &["sshd".to_owned()], module);
+    let findings = look(&pam.directories(), &["sshd".to_owned()], around);
+    for finding in &findings {
+        let is_mended = finding.level == Level::Ok || finding.remedy.is_some();
+        assert!(is_mended, "no remedy: {finding:?}");
+    }
     findings.into_iter().map(|finding| (finding.level, finding.what)).collect()
 }
 
@@ -40,8 +51,123 @@ fn no_file_no_line_and_two_lines_are_problems() {
     assert_found(&found("missing", OTHERS), Level::Problem, "has no session line");
     let twice = found("twice", &format!("{OTHERS}{LINE}\n{LINE}\n"));
     assert_found(&twice, Level::Problem, "there twice");
-    let stray = format!("{OTHERS}auth optional {MODULE}\n{LINE}\n");
-    assert_found(&found("stray", &stray), Level::Note, "for auth the module does nothing");
+}
+
+#[test]
+fn once_in_the_file_and_once_through_what_it_includes_is_twice() {
+    let common = format!("session required pam_unix.so\n{LINE}\n");
+    let sshd = format!("@include common-session\nsession required pam_permit.so\n{LINE}\n");
+    let files = [("sshd", sshd.as_str()), ("common-session", common.as_str())];
+    let found = found_with("twice-included", &files, true);
+    assert_found(&found, Level::Problem, "there twice");
+    assert_found(&found, Level::Problem, "common-session:2 and ");
+    assert_found(&found, Level::Problem, "sshd:3: the second one refuses");
+}
+
+#[test]
+fn another_type_than_session_is_told() {
+    for kind in ["auth", "account", "password"] {
+        let stray = format!("{kind} optional {MODULE}\n");
+        let name = format!("stray-{kind}");
+        let words = format!("sshd:3: for {kind} the module does nothing");
+        let both = found(&name, &format!("{OTHERS}{stray}{LINE}\n"));
+        assert_found(&both, Level::Note, &words);
+        let alone = found(&name, &format!("{OTHERS}{stray}"));
+        assert_found(&alone, Level::Problem, &words);
+        assert_eq!(alone.len(), 1, "said once: {alone:?}");
+    }
+    let typo = found("type", &format!("{OTHERS}sesion {}\n", &LINE["session ".len()..]));
+    assert_found(&typo, Level::Problem, "sshd:3: \"sesion\" is no type");
+    assert_eq!(typo.len(), 1, "said once: {typo:?}");
+}
+
+#[test]
+fn a_control_that_pam_does_not_understand_is_told() {
+    let controls = [
+        ("[success=ok ignore=ignore module_unknown=ignore default=bad", "the [ is never closed"),
+        ("success=ok ignore=ignore module_unknown=ignore default=bad]", "no [ before"),
+        ("[sucess=ok default=bad]", "every outcome of the module for a failure"),
+        ("[success=okay default=bad]", "every outcome of the module for a failure"),
+        ("[success=ok ignore default=bad]", "every outcome of the module for a failure"),
+        ("[success=ok default=]", "every outcome of the module for a failure"),
+        ("requird", "every outcome of the module for a failure"),
+    ];
+    for (number, (control, words)) in controls.into_iter().enumerate() {
+        let name = format!("control-{number}");
+        let found = found(&name, &format!("{OTHERS}session {control} {MODULE}\n"));
+        assert_found(&found, Level::Problem, words);
+        assert_found(&found, Level::Problem, "sshd:3: ");
+        assert_eq!(found.len(), 1, "said once: {found:?}");
+    }
+}
+
+#[test]
+fn a_name_by_which_pam_finds_no_module_is_told() {
+    for (number, module) in
+        ["pam_cgsandbox", "libpam_cgsandbox.so", "pam-cgsandbox.so", "security/pam_cgsandbox.so"]
+            .iter()
+            .enumerate()
+    {
+        let name = format!("module-{number}");
+        let line = LINE.replace(MODULE, module);
+        let found = found(&name, &format!("{OTHERS}{line}\n"));
+        assert_found(&found, Level::Problem, &format!("sshd:3: \"{module}\""));
+        assert_found(&found, Level::Problem, "nobody gets a sandbox");
+        assert_eq!(found.len(), 1, "said once: {found:?}");
+    }
+    let refusing = found("module-required", &format!("{OTHERS}session required pam_cgsandbox\n"));
+    assert_found(&refusing, Level::Problem, "not even root");
+}
+
+#[test]
+fn a_file_that_sshd_does_not_read_is_told() {
+    let with = format!("{OTHERS}{LINE}\n");
+    for (name, words) in [("ssh", "for ssh,"), ("SSHD", "small letters")] {
+        let files = [("sshd", OTHERS), (name, with.as_str())];
+        let found = found_with(&format!("file-{name}"), &files, true);
+        assert_found(&found, Level::Note, words);
+        assert_found(&found, Level::Note, &format!("{name}:3: "));
+        assert_found(&found, Level::Problem, "sshd has no session line");
+    }
+}
+
+#[test]
+fn before_pam_systemd_only_a_sessions_own_limits_are_lost() {
+    let lines = format!("{OTHERS}{LINE}\nsession optional pam_systemd.so\n");
+    let files = [("sshd", lines.as_str())];
+    let with = found_on("systemd", &files, &Surroundings { systemd: true, ..HOST });
+    assert_found(&with, Level::Note, "loses its session_ limits");
+    assert_eq!(with.len(), 1, "{with:?}");
+    let without = found_on("no-systemd", &files, &HOST);
+    assert_found(&without, Level::Note, "not the last session line");
+    let after = format!("{OTHERS}session optional pam_systemd.so\n{LINE}\n");
+    let after =
+        found_on("after", &[("sshd", after.as_str())], &Surroundings { systemd: true, ..HOST });
+    assert_found(&after, Level::Ok, "has the line");
+}
+
+#[test]
+fn without_selinux_its_module_spoils_nothing() {
+    let lines = format!("{OTHERS}{LINE}\nsession required pam_selinux.so open\n");
+    let files = [("sshd", lines.as_str())];
+    let without = found_on("no-selinux", &files, &Surroundings { selinux: false, ..HOST });
+    assert_found(&without, Level::Note, "not the last session line");
+}
+
+#[test]
+fn the_profile_of_pam_auth_update_is_told() {
+    let common = format!("session required pam_unix.so\n{LINE}\n");
+    let sshd = "@include common-session\n";
+    let profile = |name: &str, common: &str, profile: bool| {
+        let files = [("sshd", sshd), ("cron", sshd), ("su", sshd), ("common-session", common)];
+        found_on(&format!("profile-{name}"), &files, &Surroundings { profile, ..HOST })
+    };
+    let on = profile("on", &common, true);
+    assert_found(&on, Level::Ok, "profile has the line in ");
+    assert_found(&on, Level::Note, "common-session:2: the line is there for cron, su too");
+    let off = profile("off", "session required pam_unix.so\n", true);
+    assert_found(&off, Level::Ok, "is not switched on");
+    assert_found(&profile("gone", &common, false), Level::Note, "no profile of pam-auth-update");
 }
 
 #[test]
@@ -97,7 +223,7 @@ fn ways_past_the_line_are_told() {
 #[test]
 fn a_word_that_the_module_does_not_know_is_told() {
     for (number, word) in
-        ["confg=/x", "config=x", "timeout=1", "timeout=0s", "timeout=61s", "Debug"]
+        ["confg=/x", "config=x", "timeout=1", "timeout=0s", "timeout=601s", "Debug"]
             .iter()
             .enumerate()
     {
@@ -117,7 +243,7 @@ fn services_outside_of_the_configuration_are_told() {
     let with = format!("{OTHERS}{LINE}\n");
     let files = [("sshd", with.as_str()), ("cron", OTHERS), ("vsftpd", &with), ("passwd", OTHERS)];
     let found = found_with("others", &files, true);
-    assert_found(&found, Level::Note, "for vsftpd too");
+    assert_found(&found, Level::Note, "vsftpd:3: the line is there for vsftpd");
     assert_found(&found, Level::Note, "through cron");
     assert!(!found.iter().any(|(_, what)| what.contains("passwd")), "{found:?}");
 }
