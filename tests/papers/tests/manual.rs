@@ -327,11 +327,15 @@ fn what_json_objects_hold() {
     }
     let explanation = of("command/explain/json.rs").split("\n}").next().unwrap();
     members.extend(members_in(explanation.split("    json!({").nth(1).unwrap()));
+    let sandbox = of("command/explain/json.rs").split("\nfn sandbox(").nth(1).unwrap();
+    let sandbox = sandbox.split("\n    json!({").nth(1).and_then(|body| body.split("\n}").next());
+    members.extend(members_in(sandbox.unwrap()));
     for (file, name) in [
         ("doctor/mod.rs", "Finding"),
         ("teardown.rs", "Residue"),
         ("service/mod.rs", "Switched"),
         ("status.rs", "UserStatus"),
+        ("status.rs", "SessionStatus"),
     ] {
         members.extend(fields_of(of(file), name));
     }
