@@ -15,6 +15,7 @@ pub struct Builder {
     pub(crate) module_arguments: String,
     pub(crate) without_logind: bool,
     pub(crate) logind: String,
+    pub(crate) has_packages: bool,
 }
 
 impl Builder {
@@ -31,6 +32,7 @@ impl Builder {
             module_arguments: format!("timeout={}s", patience(1.0).as_secs()),
             without_logind: false,
             logind: String::new(),
+            has_packages: true,
         }
     }
 
@@ -74,6 +76,14 @@ impl Builder {
     /// The module's arguments, in place of a time-out that suits a slow machine.
     pub fn module_arguments(mut self, arguments: &str) -> Self {
         arguments.clone_into(&mut self.module_arguments);
+        self
+    }
+
+    /// The machine as distributed: without the packages, if it has none, without the line and
+    /// without a policy.
+    pub fn without_packages(mut self) -> Self {
+        self.has_packages = false;
+        self.services.clear();
         self
     }
 

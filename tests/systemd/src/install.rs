@@ -1,67 +1,55 @@
-//! Puts the programs under test where a package would.
+//! The packages under test, as an administrator installs them.
 
-use std::fs::{Permissions, create_dir_all, read_dir, set_permissions};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 
-use crate::command::sh;
+use crate::command::{run, sh};
 
-/// Installs module, helper and command from where `tests/vm/run` has put them.
-pub fn programs() {
-    let from = source();
-    let module = pam_directory().join("pam_cgsandbox.so");
-    file(&from.join("libpam_cgsandbox.so"), &module, 0o644);
-    let helper = Path::new("/usr/libexec/cgsandbox/cgsandbox-helper");
-    file(&from.join("cgsandbox-helper"), helper, 0o755);
-    file(&from.join("cgsandbox"), Path::new("/usr/bin/cgsandbox"), 0o755);
+/// Where `tests/vm/run` has put them.
+pub const PACKAGES: &str = "/mnt/packages";
+
+/// Copies of what tests remove.
+const KEPT: &str = "/var/lib/guest/programs";
+
+const HELPER: &str = "/usr/libexec/cgsandbox/cgsandbox-helper";
+
+/// Installs both packages unless they are there.
+pub fn packages() {
+    if !is_installed() {
+        sh(&format!("dpkg --install {PACKAGES}/*.deb 2>&1"));
+        // Tests say themselves when something is to be collected.
+        sh("systemctl disable --now cgsandbox-gc.timer 2>&1");
+    }
+    sh(&format!("mkdir -p {KEPT}"));
+    for path in [module(), PathBuf::from(HELPER)] {
+        let kept = Path::new(KEPT).join(path.file_name().unwrap());
+        let (path, kept) = (path.display(), kept.display());
+        // As package managers do: who runs or maps the old one keeps it.
+        sh(&format!(
+            "if [ -e {path} ]; then cp -a {path} {kept}; else cp -a {kept} {path}.new && mv {path}.new {path}; fi"
+        ));
+    }
 }
 
-/// Installs the units' drop-ins; PID 1 reads them once.
-pub fn units() {
-    static READ: Once = Once::new();
-    READ.call_once(|| {
-        for drop_in in entries(&source().join("systemd")) {
-            let directory = Path::new("/usr/lib/systemd/system").join(drop_in.file_name().unwrap());
-            for part in entries(&drop_in) {
-                file(&part, &directory.join(part.file_name().unwrap()), 0o644);
-            }
-        }
-        sh("systemctl daemon-reload");
-    });
+/// Whether the machine has the packages.
+pub fn is_installed() -> bool {
+    let known = run(
+        &["dpkg-query", "-W", "-f", "${db:Status-Status} ", "cgsandbox", "libpam-cgsandbox"],
+        30.0,
+    );
+    known.stdout == "installed installed "
 }
 
-fn source() -> PathBuf {
-    std::env::var_os("CGSANDBOX_RIG_BINARIES").expect("CGSANDBOX_RIG_BINARIES is not set").into()
-}
-
-/// Takes the programs away again.
+/// Takes the programs away, and leaves everything else of the packages.
 pub fn remove_programs() {
-    let module = pam_directory().join("pam_cgsandbox.so");
-    for path in [module.as_path(), Path::new("/usr/libexec/cgsandbox/cgsandbox-helper")] {
+    for path in [module(), PathBuf::from(HELPER)] {
         std::fs::remove_file(path).expect("can't remove a program");
     }
 }
 
-fn file(from: &Path, to: &Path, mode: u32) {
-    let content =
-        std::fs::read(from).unwrap_or_else(|error| panic!("can't read {from:?}: {error}"));
-    // As package managers do: who runs or maps the old one keeps it.
-    let new = to.with_extension("new");
-    create_dir_all(to.parent().unwrap()).expect("can't make a directory");
-    std::fs::write(&new, content).unwrap_or_else(|error| panic!("can't write {new:?}: {error}"));
-    set_permissions(&new, Permissions::from_mode(mode)).expect("can't chmod");
-    std::fs::rename(&new, to).expect("can't rename");
-}
-
-fn entries(directory: &Path) -> Vec<PathBuf> {
-    let entries =
-        read_dir(directory).unwrap_or_else(|error| panic!("can't read {directory:?}: {error}"));
-    // What mke2fs puts into every file system.
-    entries.flatten().map(|it| it.path()).filter(|it| !it.ends_with("lost+found")).collect()
-}
-
-fn pam_directory() -> PathBuf {
-    let found = entries(Path::new("/usr/lib")).into_iter().map(|it| it.join("security"));
-    found.into_iter().find(|it| it.join("pam_permit.so").exists()).expect("no pam_permit.so")
+/// The module, where it is or would be: among libpam's own.
+fn module() -> PathBuf {
+    let directories = std::fs::read_dir("/usr/lib").expect("can't read /usr/lib");
+    let mut security = directories.flatten().map(|entry| entry.path().join("security"));
+    let found = security.find(|it| it.join("pam_permit.so").exists());
+    found.expect("no pam_permit.so").join("pam_cgsandbox.so")
 }

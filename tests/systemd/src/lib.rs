@@ -32,6 +32,7 @@ mod unit;
 
 pub use builder::Builder;
 pub use cgsandbox_rig::{Output, Process, Running, eventually, patience};
+pub use install::PACKAGES;
 pub use login::Login;
 pub use machine::Machine;
 pub use pam::{LINE, Place};

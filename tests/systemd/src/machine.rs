@@ -39,8 +39,9 @@ impl Machine {
         );
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         sweep::everything();
-        install::programs();
-        install::units();
+        if builder.has_packages {
+            install::packages();
+        }
         builder.users.iter().for_each(account::add);
         for (service, line) in &builder.lines {
             pam::insert(service, line, pam::Place::Last);
@@ -58,7 +59,9 @@ impl Machine {
             services: builder.services.into_iter().map(|(name, _)| name).collect(),
             _turn: turn,
         };
-        machine.set_policy(&builder.policy);
+        if builder.has_packages {
+            machine.set_policy(&builder.policy);
+        }
         if !builder.logind.is_empty() {
             machine.set_logind(&builder.logind);
         }
@@ -205,6 +208,12 @@ impl Machine {
         assert!(printed.contains("mnt:["), "no mount namespace in {printed:?}");
         let machines = mounts_of(1);
         assert!(!printed.contains(&machines), "in the machine's mount namespace: {printed}");
+    }
+
+    /// Whether that is where [`Machine::WHERE`] was printed.
+    pub fn is_inside(&self, user: &str, printed: &str) -> bool {
+        let slice = format!(":/user.slice/{}/", self.slice(user));
+        printed.contains(&slice) && printed.contains("mnt:[") && !printed.contains(&mounts_of(1))
     }
 
     /// Whether a process is in the machine's own mount namespace.
