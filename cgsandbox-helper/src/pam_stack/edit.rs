@@ -77,6 +77,7 @@ mod tests {
             "session \\\n [success=ok \\\n default=bad] \\\n pam_cgsandbox.so \\\n timeout=2s",
             "auth optional pam_cgsandbox.so",
             "session required pam_cgsandbox",
+            "session required pam_cgsandbox.so\r",
             "session [success=ok default=bad pam_cgsandbox.so",
             "session success=ok default=bad] pam_cgsandbox.so timeout=1s",
         ] {

@@ -59,6 +59,10 @@ fn look(line: &Logical) -> Option<(String, String)> {
         let what = "the file ends in a backslash: PAM refuses the whole of it";
         return Some((what.to_owned(), "take the backslash away".to_owned()));
     }
+    if line.words.iter().any(|word| word.contains('\r')) {
+        let what = "the line ends in a carriage return, which PAM takes for a part of the word";
+        return Some((what.to_owned(), "save the file with Unix's ends of lines".to_owned()));
+    }
     let mut words = line.words.iter().map(String::as_str);
     let kind = words.next()?;
     if kind == "@include" {
@@ -93,7 +97,8 @@ fn look(line: &Logical) -> Option<(String, String)> {
         && control.contains('=')
         && module.is_some_and(|word| word.contains('=') || word.ends_with(']'))
     {
-        let what = format!("no [ before \"{control}\": PAM takes the next word for the module");
+        let what =
+            format!("no [ before \"{control}\": PAM takes the next word for the module; {refused}");
         return Some((what, format!("write [{control} ...]")));
     }
     let is_include = ["include", "substack"].iter().any(|word| control.eq_ignore_ascii_case(word));

@@ -18,10 +18,10 @@ pub(super) fn lines(text: &str) -> Vec<Logical> {
     let mut lines = Vec::new();
     let mut pending: Option<(usize, String)> = None;
     let mut last = 0;
-    for (at, line) in text.lines().enumerate() {
+    for (at, line) in text.strip_suffix('\n').unwrap_or(text).split('\n').enumerate() {
         last = at + 1;
         let line = line.split('#').next().unwrap_or_default();
-        let (line, goes_on) = match line.trim_end().strip_suffix('\\') {
+        let (line, goes_on) = match line.trim_end_matches(is_blank).strip_suffix('\\') {
             Some(line) => (line, true),
             None => (line, false),
         };
@@ -46,15 +46,20 @@ pub(super) fn lines(text: &str) -> Vec<Logical> {
 /// Words are parted by blanks; one in brackets may hold blanks.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
-    let mut rest = line.trim_start();
+    let mut rest = line.trim_start_matches(is_blank);
     while !rest.is_empty() {
         let end = match rest.starts_with('[') {
-            true => rest.find(']').map_or(rest.trim_end().len(), |at| at + 1),
-            false => rest.find(char::is_whitespace).unwrap_or(rest.len()),
+            true => rest.find(']').map_or(rest.trim_end_matches(is_blank).len(), |at| at + 1),
+            false => rest.find(is_blank).unwrap_or(rest.len()),
         };
         let (word, after) = rest.split_at(end);
         words.push(word.to_owned());
-        rest = after.trim_start();
+        rest = after.trim_start_matches(is_blank);
     }
     words
+}
+
+/// A carriage return is none: it is a part of the word before it.
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t')
 }

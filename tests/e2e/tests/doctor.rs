@@ -97,6 +97,137 @@ fn a_line_that_is_there_twice() {
     assert_problem("sed -i /cgsandbox/p /etc/pam.d/sshd", &["twice", "pam.d/sshd"]);
 }
 
+/// What becomes of a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Login {
+    Sandboxed,
+    Outside,
+    Refused,
+}
+
+use Login::{Outside, Refused, Sandboxed};
+
+fn login(host: &Host, user: &str) -> Login {
+    let said = host.ssh(user).cmd("grep -c user- /proc/self/cgroup || true").run();
+    match (said.status, said.stdout.trim()) {
+        (0, "0") => Outside,
+        (0, _) => Sandboxed,
+        _ => Refused,
+    }
+}
+
+/// With `lines` as the end of sshd's stack, doctor finds something of `level` that has `words`
+/// and a remedy; and alice and root fare as is said.
+#[track_caller]
+fn assert_order(host: &Host, lines: &str, level: &str, words: &[&str], [alice, root]: [Login; 2]) {
+    host.write(
+        "/etc/pam.d/sshd",
+        format!(
+            "{STACK}{lines}
+"
+        ),
+    );
+    let found = findings(host, level);
+    let told = found.iter().find(|one| words.iter().all(|word| one.contains(word)));
+    assert!(told.is_some_and(|one| !one.ends_with("null")), "{words:?} in {found:#?}");
+    let text = doctor(host, &[]).stdout;
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert_eq!([login(host, "alice"), login(host, "root")], [alice, root], "{lines}");
+}
+
+/// What stands before the line.
+const STACK: &str = "auth required pam_deny.so\naccount required pam_permit.so\n\
+                     session required pam_permit.so\n";
+
+const CONTROL: &str = "[success=ok ignore=ignore module_unknown=ignore default=bad]";
+
+#[test]
+fn a_wrong_number_of_lines_and_what_comes_of_it() {
+    let line = format!("session {CONTROL} pam_cgsandbox.so");
+    let (host, twice) = (host(), format!("{line}\n{line}"));
+    assert_order(
+        &host,
+        &twice,
+        "problem",
+        &["sshd:4 and ", "sshd:5", "second one"],
+        [Refused, Outside],
+    );
+    host.write("/etc/pam.d/mine", format!("{line}\n"));
+    let lines = format!("@include mine\n{line}");
+    let words = ["/etc/pam.d/mine:1 and /etc/pam.d/sshd:5"];
+    assert_order(&host, &lines, "problem", &words, [Refused, Outside]);
+}
+
+#[test]
+fn a_wrong_control_and_what_comes_of_it() {
+    let host = host();
+    let order = |control: &str, level: &str, words: &[&str], fares: [Login; 2]| {
+        let words = [words, &["sshd:4"]].concat();
+        assert_order(&host, &format!("session {control} pam_cgsandbox.so"), level, &words, fares);
+    };
+    order("required", "note", &["not even root"], [Sandboxed, Outside]);
+    order("optional", "problem", &["goes on"], [Sandboxed, Outside]);
+    order("sufficient", "problem", &["goes on"], [Sandboxed, Outside]);
+    order("[success=ok default=bad]", "problem", &["refuses root"], [Sandboxed, Refused]);
+    let typo = CONTROL.replace("success", "sucess");
+    order(&typo, "problem", &["did you mean \\\"success\\\"?", "root"], [Refused, Refused]);
+    let typo = CONTROL.replace("=bad", "=deny");
+    order(&typo, "problem", &["\"deny\\\" is no action"], [Refused, Refused]);
+    order("requird", "problem", &["did you mean \\\"required\\\"?"], [Refused, Refused]);
+    let open = CONTROL.trim_end_matches(']');
+    order(open, "problem", &["never closed", "root"], [Refused, Refused]);
+    let closed = CONTROL.trim_start_matches('[');
+    order(closed, "problem", &["no [ before", "root"], [Refused, Refused]);
+}
+
+#[test]
+fn a_wrong_type_and_what_comes_of_it() {
+    let host = host();
+    for kind in ["auth", "account", "password"] {
+        let line = format!("{kind} {CONTROL} pam_cgsandbox.so");
+        let words = ["sshd:4", "does nothing", "session line"];
+        assert_order(&host, &line, "problem", &words, [Outside, Outside]);
+    }
+    let line = format!("sesion {CONTROL} pam_cgsandbox.so");
+    let words = ["sshd:4", "no type", "did you mean \\\"session\\\"?"];
+    assert_order(&host, &line, "problem", &words, [Outside, Outside]);
+}
+
+#[test]
+fn a_wrong_name_of_the_module_and_what_comes_of_it() {
+    let host = host();
+    for module in ["pam_cgsandbox", "libpam_cgsandbox.so", "security/pam_cgsandbox.so"] {
+        let line = format!("session {CONTROL} {module}");
+        let words = ["sshd:4", module, "write pam_cgsandbox.so"];
+        assert_order(&host, &line, "problem", &words, [Outside, Outside]);
+    }
+    let words = ["sshd:4", "not even root"];
+    assert_order(&host, "session required pam_cgsandbox", "problem", &words, [Refused, Refused]);
+    let words = ["sshd:4", "\"tiemout=2s\\\"", "refuses every login"];
+    let line = format!("session {CONTROL} pam_cgsandbox.so tiemout=2s");
+    assert_order(&host, &line, "problem", &words, [Refused, Outside]);
+}
+
+#[test]
+fn a_wrong_place_and_what_comes_of_it() {
+    let line = format!("session {CONTROL} pam_cgsandbox.so");
+    let host = host();
+    let before = format!("session sufficient pam_permit.so\n{line}");
+    assert_order(&host, &before, "problem", &["sshd:4", "lead past"], [Outside, Outside]);
+    host.write("/etc/pam.d/sshd", format!("{STACK}{line}\n"));
+    host.sh("mv /etc/pam.d/sshd /etc/pam.d/ssh; grep -v cgsandbox /etc/pam.d/ssh >/etc/pam.d/sshd");
+    let notes = findings(&host, "note").join("\n");
+    let told = notes.contains("/etc/pam.d/ssh:4") && notes.contains("disable --service ssh");
+    assert!(told, "{notes}");
+    let problems = findings(&host, "problem").join("\n");
+    assert!(problems.contains("enable --service sshd"), "{problems}");
+    assert_eq!([login(&host, "alice"), login(&host, "root")], [Outside, Outside]);
+    host.sh("sed -i 's/^session required.*//' /etc/pam.d/ssh; mv /etc/pam.d/ssh /etc/pam.d/sshd");
+    let problems = findings(&host, "problem").join("\n");
+    assert!(problems.contains("root would be refused"), "{problems}");
+    assert_eq!([login(&host, "alice"), login(&host, "root")], [Sandboxed, Refused]);
+}
+
 #[test]
 fn a_line_before_pam_namespace() {
     let line = "session required pam_namespace.so";
