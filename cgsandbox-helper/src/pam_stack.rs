@@ -172,18 +172,29 @@ impl Directories {
         names.dedup();
         // Editors' backups and package managers' leftovers: no program asks for such.
         names.retain(|name| !name.starts_with('.') && !name.ends_with(['~', '#']));
-        names.retain(|name| !name.contains(".dpkg-") && !name.contains(".rpm"));
+        let is_leftover = |name: &str| {
+            let endings = [".pam-old", ".bak", ".orig", ".old", ".save"];
+            name.contains(".dpkg-")
+                || name.contains(".rpm")
+                || endings.iter().any(|it| name.ends_with(it))
+        };
+        names.retain(|name| !is_leftover(name));
         names
     }
 
-    /// Every service that has a file; what other files include is none.
+    /// Every service that has a file; what other files include is none, but for what a
+    /// service shares with its own variant, as su with su-l.
     pub fn services(&self) -> Vec<String> {
         let mut names = self.files();
-        let stacks: Vec<Stack> =
-            names.iter().filter_map(|name| Some(self.read(self.find(name)?))).collect();
+        let included: Vec<(String, Vec<PathBuf>)> = names
+            .iter()
+            .filter_map(|name| Some((name.clone(), self.read(self.find(name)?).included)))
+            .collect();
         let is_included = |name: &String| {
             let file = self.find(name);
-            stacks.iter().any(|stack| stack.included.iter().any(|path| Some(path) == file.as_ref()))
+            let is_own = |by: &str| by.starts_with(&format!("{name}-"));
+            let includes = |paths: &[PathBuf]| paths.iter().any(|path| Some(path) == file.as_ref());
+            included.iter().any(|(by, paths)| !is_own(by) && includes(paths))
         };
         names.retain(|name| !is_included(name));
         names

@@ -69,7 +69,7 @@ fn each(
 
 fn tell(command: &str, done: &[Switched], failed: &[(String, Error)]) {
     for switched in done {
-        terminal::say(&describe(switched));
+        terminal::say(&describe(command, switched));
     }
     for (_, error) in failed {
         terminal::complain(&beside(&format!("cgsandbox {command}: "), &error.to_string()));
@@ -87,7 +87,7 @@ fn beside(head: &str, text: &str) -> String {
     head.to_owned() + &terminal::hanging(head.chars().count(), text)
 }
 
-fn describe(switched: &Switched) -> String {
+fn describe(command: &str, switched: &Switched) -> String {
     const INDENT: usize = 2;
     let is = if switched.enabled { "enabled" } else { "disabled" };
     let already = if switched.changed { "" } else { " already, nothing was changed" };
@@ -95,9 +95,7 @@ fn describe(switched: &Switched) -> String {
         (Some(line), Some(vendors)) => {
             format!("{is}, by {line}, in a copy of {}", vendors.display())
         }
-        (Some(_), None) if switched.has_problems() && !switched.changed => {
-            format!("still {is}, nothing was changed")
-        }
+        (Some(line), None) if command == DISABLE => format!("still {is}, by {line}"),
         (Some(line), None) => format!("{is}{already}, by {line}"),
         (None, Some(vendors)) => {
             format!("{is}, by {} again", vendors.display())

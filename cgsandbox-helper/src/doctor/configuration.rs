@@ -66,6 +66,13 @@ impl Configuration {
         &self.services
     }
 
+    /// Whether any profile limits single processes.
+    pub(super) fn has_rlimits(&self) -> bool {
+        let has =
+            |policy: &Policy| policy.profiles.values().any(|one| !one.profile.limits.is_empty());
+        self.policy.as_ref().is_some_and(has)
+    }
+
     pub(super) fn on_error(&self) -> Login {
         self.on_error
     }

@@ -91,7 +91,8 @@ impl Finding {
 
 /// What there is to say of the line in the stack of `service`.
 pub(crate) fn service(directories: &Directories, service: &str) -> Vec<Finding> {
-    pam::look_at(directories, service, &Surroundings::of_host())
+    let configuration = Configuration::load(&Sources::System, &State::of_host());
+    pam::look_at(directories, service, &Surroundings::of_host(&configuration))
 }
 
 /// Whether the helper is where the module looks for it, and starts.
@@ -115,7 +116,7 @@ pub fn examine(user: Option<&str>) -> Result<Vec<Finding>> {
     let sources = ssh_line.as_ref().map_or(Sources::System, sources_of);
     let configuration = Configuration::load(&sources, &state);
     let modules = files::modules();
-    let around = Surroundings::of_host();
+    let around = Surroundings::of_host(&configuration);
     let mut findings = pam::look(&directories, configuration.services(), &around);
     findings.extend(sshd::look(configuration.services()));
     findings.extend(configuration.findings());

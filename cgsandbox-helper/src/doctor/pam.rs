@@ -5,6 +5,7 @@ mod others;
 
 use std::path::Path;
 
+use super::configuration::Configuration;
 use super::{Finding, files};
 use crate::pam_stack::{Directories, LINE, Line, MODULE, Stack};
 use crate::session::USER_MANAGER;
@@ -26,15 +27,18 @@ pub(super) struct Surroundings {
     pub selinux: bool,
     /// The profile for pam-auth-update.
     pub profile: bool,
+    /// Limits of processes in the configuration, which other modules set too.
+    pub rlimits: bool,
 }
 
 impl Surroundings {
-    pub(super) fn of_host() -> Self {
+    pub(super) fn of_host(configuration: &Configuration) -> Self {
         Surroundings {
             module: !files::modules().is_empty(),
             systemd: systemd::is_manager(),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             profile: Path::new(PROFILE).exists(),
+            rlimits: configuration.has_rlimits(),
         }
     }
 

@@ -72,6 +72,15 @@ fn included_lines_are_in_their_places() {
 }
 
 #[test]
+fn a_service_that_its_own_variant_includes_is_one() {
+    let su = "session required pam_permit.so\n@include common-session\n";
+    let login_su = "session include su\n";
+    let common = "session required pam_unix.so\n";
+    let pam = PamD::with("su", &[("su", su), ("su-l", login_su), ("common-session", common)]);
+    assert_eq!(pam.directories().services(), ["su", "su-l"]);
+}
+
+#[test]
 fn our_line_is_found_with_its_arguments() {
     let line = "session [success=ok ignore=ignore default=bad] /lib/security/pam_cgsandbox.so \
                 config=/a config=/b configure=/c\n";

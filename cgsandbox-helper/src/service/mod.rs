@@ -123,6 +123,7 @@ pub fn enable(service: &str) -> Result<Switched> {
     let after = pam_stack::with_line(&before);
     let place = foresee(&directories, service, &before, &after)?;
     helper_must_start(service)?;
+    configured_services(service)?;
     trial::try_root(service)?;
     let root = Path::new(backup::DIRECTORY);
     let origin = if own.is_some() { Origin::Own } else { Origin::Vendors };
@@ -287,29 +288,35 @@ fn helper_must_start(service: &str) -> Result<()> {
     }
 }
 
+/// The services that the configuration is for; an error where none can be used, for then every
+/// login but root's would be refused, or have no sandbox.
+fn configured_services(service: &str) -> Result<Vec<String>> {
+    match config::preview(&Sources::System, State::of_host().directory()) {
+        Ok(Load::Current { policy, .. } | Load::Kept { policy, .. }) => Ok(policy.services),
+        Err(_) => {
+            let cause = "no configuration can be used; mend it first, and run: cgsandbox check";
+            Err(Error::new("enable", service, cause))
+        }
+    }
+}
+
 /// What is wrong around the line, and whether the configuration is for the service at all.
 fn doubts(directories: &Directories, service: &str) -> Vec<Finding> {
     let found = doctor::service(directories, service);
     let mut doubts: Vec<Finding> =
         found.into_iter().filter(|finding| finding.level == Level::Problem).collect();
-    let services = match config::preview(&Sources::System, State::of_host().directory()) {
-        Ok(Load::Current { policy, .. } | Load::Kept { policy, .. }) => policy.services,
-        Err(_) => {
-            let what = "no configuration can be used: logins are refused, or have no sandbox";
-            doubts.push(Finding::problem(doctor::PAM, what).remedy("run: cgsandbox check"));
-            return doubts;
+    match configured_services(service) {
+        Ok(services) if services.iter().any(|name| name == service) => {}
+        Ok(mut services) => {
+            let what = format!("the configuration is not for {service}: the line does nothing yet");
+            services.push(service.to_owned());
+            let remedy = format!("write into cgsandbox.toml: services = {services:?}");
+            doubts.push(Finding::note(doctor::PAM, what).remedy(remedy));
         }
-    };
-    if !services.iter().any(|name| name == service) {
-        let what = format!("the configuration is not for {service}: the line does nothing yet");
-        let with: Vec<String> = services
-            .iter()
-            .map(String::as_str)
-            .chain([service])
-            .map(|it| format!("{it:?}"))
-            .collect();
-        let remedy = format!("write into cgsandbox.toml: services = [{}]", with.join(", "));
-        doubts.push(Finding::note(doctor::PAM, what).remedy(remedy));
+        Err(error) => {
+            let finding = Finding::problem(doctor::PAM, error.cause);
+            doubts.push(finding.remedy("root and exempt users get in to do so"));
+        }
     }
     doubts
 }

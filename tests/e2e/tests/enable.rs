@@ -2,33 +2,18 @@
 //! safe, and nothing ever half done.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use cgsandbox_rig::{Host, Output};
+mod switching;
+
+use cgsandbox_rig::Host;
 use serde_json::Value;
 
-const POLICY: &str = "[profile.default]\ntasks_max = 50\n";
+use switching::{
+    MODULE, POLICY, SSHD, assert_refused, cgsandbox, host, look, one_line, replace_module,
+};
+
 const LINE: &str =
     "session [success=ok ignore=ignore module_unknown=ignore default=bad] pam_cgsandbox.so";
-const SSHD: &str = "/etc/pam.d/sshd";
 const BACKUP: &str = "/var/lib/cgsandbox/pam.d/sshd";
-
-/// A host that has pam_cgsandbox installed, and no line yet.
-fn host() -> Host {
-    let host = Host::build().user("alice").policy(POLICY).start();
-    host.sh("mount -t tmpfs tmpfs /var/lib && sed -i /cgsandbox/d /etc/pam.d/sshd");
-    host
-}
-
-fn cgsandbox(host: &Host, words: &str) -> Output {
-    host.as_root(["cgsandbox"].into_iter().chain(words.split(' '))).run()
-}
-
-/// Everything that a change could touch, with contents, owners, modes, times of change.
-fn look(host: &Host) -> String {
-    host.sh(
-        "find /etc/pam.d /var/lib/cgsandbox /run/cgsandbox-trial -printf '%p %y %m %U:%G %l\\n' \
-         2>/dev/null | sort; cd /etc/pam.d; for f in * .*; do [ ! -f $f ] || md5sum $f; done",
-    )
-}
 
 /// Whether alice's login gets a sandbox now.
 fn is_sandboxed(host: &Host) -> bool {
@@ -86,19 +71,6 @@ fn json_tells_the_same() {
     assert_eq!((status, &report["ok"]), (2, &false.into()), "{report}");
     assert_eq!(report["services"][0]["enabled"], false, "{report}");
     assert_eq!(report["failed"][0]["service"], "nonsense", "{report}");
-}
-
-/// What `cgsandbox WORDS` is refused with, all of `told` in it, having changed nothing.
-#[track_caller]
-fn assert_refused(host: &Host, words: &str, told: &[&str]) {
-    let before = look(host);
-    let said = cgsandbox(host, words);
-    assert_eq!(said.status, 2, "{said:?}");
-    // Words that stand in two lines on the screen are one text all the same.
-    let text = said.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(told.iter().all(|word| text.contains(word)), "{told:?} in {said:?}");
-    assert!(said.stderr.lines().all(|line| line.chars().count() <= 80), "{said:?}");
-    assert_eq!(look(host), before, "{said:?}");
 }
 
 /// After `script`, `enable` is refused.
@@ -202,8 +174,28 @@ fn a_line_that_is_there_in_another_way_is_left_alone() {
     // What the service includes is not taken out for this one service.
     let said = cgsandbox(&host, "disable --service sshd");
     assert_eq!(said.status, 1, "{said:?}");
+    assert!(said.stdout.starts_with("sshd: still enabled, by /etc/pam.d/common"), "{said:?}");
     assert!(said.stdout.contains("pam-auth-update --disable cgsandbox"), "{said:?}");
     assert_eq!(look(&host), before);
+}
+
+#[test]
+fn what_would_keep_everybody_out_is_not_enabled() {
+    let broken = "echo wrong >>/etc/cgsandbox/cgsandbox.toml";
+    assert_not_enabled(broken, &["no configuration can be used", "cgsandbox check"]);
+    let host = host();
+    cgsandbox(&host, "enable").ok();
+    host.ssh("alice").cmd("true").run().ok();
+    host.sh(broken);
+    // Logins go by the last that could be used.
+    cgsandbox(&host, "disable").ok();
+    cgsandbox(&host, "enable").ok();
+    assert!(is_sandboxed(&host));
+    host.sh("rm /run/cgsandbox/last-good");
+    let said = cgsandbox(&host, "enable");
+    assert_eq!(said.status, 1, "{said:?}");
+    assert!(said.stdout.starts_with("sshd: enabled already"), "{said:?}");
+    assert!(said.stdout.contains("no configuration can be used"), "{said:?}");
 }
 
 #[test]
@@ -245,12 +237,9 @@ fn links_and_other_things_than_files_are_refused() {
     assert_not_enabled(&to("mkdir"), &["no regular file"]);
 }
 
-const MODULES: &str = "$(echo /usr/lib/*/security/pam_cgsandbox.so /usr/lib/security/pam_cgsandbox.so \
-                       /usr/lib64/security/pam_cgsandbox.so | tr ' ' '\\n' | grep -v '*' | xargs ls 2>/dev/null)";
-
 #[test]
 fn a_module_that_is_missing_or_cannot_be_loaded_is_told() {
-    let module = |script: &str| script.replace("MODULE", MODULES);
+    let module = |script: &str| script.replace("MODULE", MODULE);
     assert_not_enabled(&module("rm MODULE"), &["in no directory of PAM modules", "install"]);
     let unloadable = ["libpam cannot load", "ldd "];
     assert_not_enabled(&module("for m in MODULE; do echo garbage >$m; done"), &unloadable);
@@ -260,14 +249,10 @@ fn a_module_that_is_missing_or_cannot_be_loaded_is_told() {
     );
 }
 
-/// A module in the place of ours that does as it is told; see there.
-const HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hostile.so"));
-
 #[test]
 fn a_module_that_would_lock_root_out_is_not_enabled() {
     let host = host();
-    host.write("/tmp/module.so", HOSTILE);
-    host.sh(&format!("for m in {MODULES}; do cp /tmp/module.so $m; done"));
+    replace_module(&host);
     let refused = |what: &str, told: &str| {
         host.write("/tmp/hostile", what);
         assert_refused(&host, "enable", &["root could not log in", told]);
@@ -287,7 +272,7 @@ fn a_service_that_the_configuration_is_not_for_is_told() {
     let host = host();
     host.sh("cp /etc/pam.d/sshd /etc/pam.d/ftp");
     let said = cgsandbox(&host, "enable --service ftp");
-    let text = said.ok().split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = one_line(said.ok());
     assert!(text.contains("the configuration is not for ftp"), "{text}");
     let services = "services = [\"sshd\", \"systemd-user\", \"ftp\"]";
     assert!(text.contains(services), "{text}");
@@ -307,14 +292,14 @@ fn a_vendors_file_is_copied_and_the_copy_goes_again() {
     let before = look(&host);
     let own = "/etc/pam.d/systemd-user";
     let said = cgsandbox(&host, "enable");
-    let text = said.ok().split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = one_line(said.ok());
     assert!(text.contains("in a copy of /usr/lib/pam.d/systemd-user"), "{text}");
     assert!(said.stdout.lines().all(|line| line.chars().count() <= 80), "{said:?}");
     let copy = format!("session required pam_permit.so\n{LINE}\n");
     assert_eq!(host.read(own).unwrap(), copy);
     assert_eq!(host.sh(&format!("stat -c '%a %u %g' {own}")), "644 0 0");
     let said = cgsandbox(&host, "disable");
-    let text = said.ok().split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = one_line(said.ok());
     assert!(
         text.contains("systemd-user: disabled, by /usr/lib/pam.d/systemd-user again"),
         "{text}"

@@ -2,32 +2,15 @@
 //! one or the new one, whole, and the next run puts everything in order.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod switching;
+
 use std::collections::BTreeMap;
 
-use cgsandbox_rig::{Host, Output, eventually};
+use cgsandbox_rig::{Host, eventually};
 
-const POLICY: &str = "[profile.default]\ntasks_max = 50\n";
-const SSHD: &str = "/etc/pam.d/sshd";
+use switching::{SSHD, assert_refused, cgsandbox, host, look, one_line, replace_module};
+
 const TRACE: &str = "/tmp/trace";
-
-/// A host that has pam_cgsandbox installed, and no line yet.
-fn host() -> Host {
-    let host = Host::build().user("alice").policy(POLICY).start();
-    host.sh("mount -t tmpfs tmpfs /var/lib && sed -i /cgsandbox/d /etc/pam.d/sshd");
-    host
-}
-
-fn cgsandbox(host: &Host, words: &str) -> Output {
-    host.as_root(["cgsandbox"].into_iter().chain(words.split(' '))).run()
-}
-
-/// All that a change makes, with content, owner, mode.
-fn look(host: &Host) -> String {
-    host.sh(
-        "find /etc/pam.d /var/lib/cgsandbox /run/cgsandbox-trial -printf '%p %y %m %U:%G %l\\n' \
-         2>/dev/null | sort; cd /etc/pam.d; for f in * .*; do [ ! -f $f ] || md5sum $f; done",
-    )
-}
 
 /// The host as it is without the line and with it.
 struct States {
@@ -198,26 +181,15 @@ fn a_login_meanwhile_reads_the_old_file_or_the_new_one() {
     assert!(old > 5 && new > 5, "{old} old, {new} new");
 }
 
-/// What `cgsandbox enable` is refused with, having changed nothing.
-#[track_caller]
-fn assert_refused(host: &Host, words: &[&str]) {
-    let before = look(host);
-    let said = cgsandbox(host, "enable");
-    assert_eq!(said.status, 2, "{said:?}");
-    let text = said.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {said:?}");
-    assert_eq!(look(host), before, "{said:?}");
-}
-
 #[test]
 fn where_nothing_can_be_written_nothing_is() {
     let host = host();
     host.sh("mount -o remount,ro /etc");
-    assert_refused(&host, &["/etc/pam.d", "Read-only file system"]);
+    assert_refused(&host, "enable", &["/etc/pam.d", "Read-only file system"]);
     host.sh("mount -o remount,rw /etc && mount -o remount,ro /var/lib");
-    assert_refused(&host, &["/var/lib/cgsandbox", "Read-only file system"]);
+    assert_refused(&host, "enable", &["/var/lib/cgsandbox", "Read-only file system"]);
     host.sh("mount -o remount,rw /var/lib && mount -o remount,ro /run");
-    assert_refused(&host, &["/run/cgsandbox-trial", "Read-only file system"]);
+    assert_refused(&host, "enable", &["/run/cgsandbox-trial", "Read-only file system"]);
     host.sh("mount -o remount,rw /run");
     let states = States::of(&host);
     cgsandbox(&host, "enable").ok();
@@ -236,10 +208,10 @@ fn on_a_full_disk_the_file_stays() {
          cp -a /tmp/pam.d/. /etc/pam.d; {}",
         fill("/etc/pam.d")
     ));
-    assert_refused(&host, &["/etc/pam.d", "No space left on device"]);
+    assert_refused(&host, "enable", &["/etc/pam.d", "No space left on device"]);
     host.sh("rm /etc/pam.d/fill");
     host.sh(&format!("mount -t tmpfs -o size=16k tmpfs /var/lib; {}", fill("/var/lib")));
-    assert_refused(&host, &["/var/lib/cgsandbox", "No space left on device"]);
+    assert_refused(&host, "enable", &["/var/lib/cgsandbox", "No space left on device"]);
     host.sh("rm /var/lib/fill");
     States::of(&host);
 }
@@ -261,17 +233,12 @@ fn links_laid_in_the_way_are_not_followed() {
     cgsandbox(&host, "disable").ok();
 }
 
-/// A module in the place of ours that does as it is told; see there.
-const HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hostile.so"));
-
 /// Has `script` run when the session on trial is opened: between the reading of the file and its
 /// replacement.
 fn in_the_middle(host: &Host, script: &str) {
-    host.write("/tmp/module.so", HOSTILE);
+    replace_module(host);
     host.write("/tmp/hostile", "script");
     host.write("/tmp/script", script);
-    host.sh("for m in /usr/lib/*/security/pam_cgsandbox.so /usr/lib*/security/pam_cgsandbox.so
-         do [ ! -e $m ] || cp /tmp/module.so $m; done");
 }
 
 #[test]
@@ -289,7 +256,7 @@ fn what_another_writes_in_the_middle_is_not_lost() {
         in_the_middle(&host, script);
         let said = cgsandbox(&host, "enable");
         assert_eq!(said.status, 2, "{script}: {said:?}");
-        let text = said.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = one_line(&said.stderr);
         let is_link = script.starts_with("ln") && text.contains("symlink to /etc/shadow");
         assert!(is_link || text.contains(told[0]), "{script}: {said:?}");
         let now = host.sh("cat /etc/pam.d/sshd 2>/dev/null || true");
@@ -307,7 +274,7 @@ fn one_that_never_ends_is_not_waited_for_without_end() {
         host.as_root(["flock", "-o", "/etc/pam.d", "sh", "-c", "echo held; exec sleep 1000"]);
     let holder = holder.start();
     eventually("it is locked", 5.0, || holder.stdout().contains("held"));
-    assert_refused(&host, &["another cgsandbox enable or disable is at work"]);
+    assert_refused(&host, "enable", &["another cgsandbox enable or disable is at work"]);
     holder.kill();
     cgsandbox(&host, "enable").ok();
 }

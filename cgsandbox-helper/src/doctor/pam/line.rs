@@ -11,7 +11,7 @@ const SPOILERS: [(&str, &str); 7] = [
     ("pam_elogind.so", "moves the login to a cgroup of its own"),
     ("pam_cgroup.so", "moves the login to a cgroup of its own"),
     ("pam_cgfs.so", "moves the login to a cgroup of its own"),
-    ("pam_limits.so", "sets other rlimits"),
+    ("pam_limits.so", "replaces the rlimits of cgsandbox.toml"),
     ("pam_slurm_adopt.so", "moves the login to a cgroup of its own"),
 ];
 
@@ -68,6 +68,12 @@ fn milliseconds(time: &str) -> Option<u32> {
     Some(u32::from(number.parse::<u16>().ok()?) * unit)
 }
 
+/// Whether it is in a file that pam-auth-update(8) writes.
+pub(super) fn is_common(line: &Line) -> bool {
+    let name = line.file.file_name().unwrap_or_default();
+    name.to_string_lossy().starts_with("common-")
+}
+
 /// The line is to be the last one.
 pub(super) fn place(stack: &Stack, at: usize, around: &Surroundings) -> Vec<Finding> {
     let (line, after) = (&stack.session[at], stack.session.get(at + 1..).unwrap_or_default());
@@ -78,6 +84,8 @@ pub(super) fn place(stack: &Stack, at: usize, around: &Surroundings) -> Vec<Find
     };
     let is_idle = |line: &Line| match line.module_name() {
         "pam_selinux.so" => !around.selinux || closes(line),
+        // It gives every process limits, PID 1's where limits.conf(5) has none.
+        "pam_limits.so" => !around.rlimits,
         // Without logind it does nothing; with it, see below.
         "pam_systemd.so" => true,
         _ => false,
@@ -86,7 +94,10 @@ pub(super) fn place(stack: &Stack, at: usize, around: &Surroundings) -> Vec<Find
         let found = SPOILERS.into_iter().find(|(name, _)| *name == line.module_name());
         found.filter(|_| !is_idle(line))
     };
-    let remedy = "move the line of pam_cgsandbox.so to the end, after every @include";
+    let remedy = match is_common(line) {
+        true => "have it last: pam-auth-update --disable cgsandbox, then cgsandbox enable",
+        false => "move the line of pam_cgsandbox.so to the end, after every @include",
+    };
     let spoiled: Vec<Finding> = after
         .iter()
         .filter_map(|other| Some((other, spoiler(other)?)))

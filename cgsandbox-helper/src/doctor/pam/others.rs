@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::line::is_common;
 use super::{PAM, Surroundings};
 use crate::config::did_you_mean;
 use crate::doctor::Finding;
-use crate::pam_stack::Directories;
+use crate::pam_stack::{Directories, Line};
 
 /// Services whose stacks are asked to check or change something, and run nothing for a user.
 const RUN_NOTHING: [&str; 9] =
@@ -22,18 +23,23 @@ pub(super) fn look(
 ) -> Vec<Finding> {
     let others = directories.services().into_iter().filter(|name| !services.contains(name));
     // By the line, for many services may include the same one.
-    let mut with: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut with: BTreeMap<String, (Line, Vec<String>)> = BTreeMap::new();
     let mut without = Vec::new();
     for name in others {
         let Some(stack) = directories.stack(&name) else { continue };
         match stack.line() {
-            Some(line) => with.entry(line.to_string()).or_default().push(name),
+            // A line for all is no mistake in a service that runs nothing.
+            Some(line) if RUN_NOTHING.contains(&name.as_str()) && is_common(line) => {}
+            Some(line) => {
+                let entry = with.entry(line.to_string()).or_insert((line.clone(), Vec::new()));
+                entry.1.push(name);
+            }
             None if !stack.session.is_empty() => without.push(name),
             None => {}
         }
     }
     let mut findings: Vec<Finding> =
-        with.iter().map(|(line, names)| idle(line, names, services)).collect();
+        with.values().map(|(line, names)| idle(line, names, services)).collect();
     let runs_programs = |name: &String| {
         !name.starts_with("common-")
             && !RUN_NOTHING.contains(&name.as_str())
@@ -45,7 +51,7 @@ pub(super) fn look(
 }
 
 /// A line where the helper leaves everybody alone, because the configuration says so.
-fn idle(line: &str, names: &[String], services: &[String]) -> Finding {
+fn idle(line: &Line, names: &[String], services: &[String]) -> Finding {
     let known: Vec<&str> = services.iter().map(String::as_str).collect();
     let list = names.join(", ");
     let (what, remedy) = match names {
@@ -53,7 +59,7 @@ fn idle(line: &str, names: &[String], services: &[String]) -> Finding {
             format!("{line}: PAM asks for services in small letters, and never for {name}"),
             format!("rename that file to {}, or remove it", name.to_lowercase()),
         ),
-        [name] => {
+        [name] if line.file.ends_with(name) => {
             let what = format!(
                 "{line}: the line is there for {name}, but the configuration is not, and it does \
                  nothing"
@@ -73,7 +79,7 @@ fn idle(line: &str, names: &[String], services: &[String]) -> Finding {
         _ => (
             format!(
                 "{line}: the line is there for {list} too, but the configuration is not, and it \
-                 does nothing for them"
+                 does nothing there"
             ),
             "where a sandbox is wanted, add the name to services in cgsandbox.toml".to_owned(),
         ),

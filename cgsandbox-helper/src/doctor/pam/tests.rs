@@ -5,7 +5,7 @@ use crate::pam_stack::tests::PamD;
 const OTHERS: &str = "auth required pam_unix.so\nsession required pam_unix.so\n";
 
 const HOST: Surroundings =
-    Surroundings { module: true, systemd: false, selinux: true, profile: false };
+    Surroundings { module: true, systemd: false, selinux: true, profile: false, rlimits: true };
 
 /// What is found in a stack of these lines, as (level, what), without what concerns others.
 fn found(name: &str, lines: &str) -> Vec<(Level, String)> {
@@ -151,6 +151,17 @@ fn without_selinux_its_module_spoils_nothing() {
     let lines = format!("{OTHERS}{LINE}\nsession required pam_selinux.so open\n");
     let files = [("sshd", lines.as_str())];
     let without = found_on("no-selinux", &files, &Surroundings { selinux: false, ..HOST });
+    assert_found(&without, Level::Note, "not the last session line");
+}
+
+#[test]
+fn pam_limits_after_the_line_spoils_limits_only() {
+    let common = format!("session required pam_unix.so\n{LINE}\n");
+    let lines = "@include common-session\nsession required pam_limits.so\n";
+    let files = [("sshd", lines), ("common-session", common.as_str())];
+    let with = found_on("limits", &files, &HOST);
+    assert_found(&with, Level::Problem, "sshd:2: pam_limits.so comes after");
+    let without = found_on("no-limits", &files, &Surroundings { rlimits: false, ..HOST });
     assert_found(&without, Level::Note, "not the last session line");
 }
 
