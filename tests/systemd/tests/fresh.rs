@@ -5,15 +5,16 @@ use std::collections::BTreeSet;
 
 use cgsandbox_systemd_tests::{Machine, PACKAGES, eventually};
 
-/// All of the machine that packages could change. Files of the distribution's own books, and
-/// what changes with time, are left out.
+/// All of the machine that packages could change. Files of the distribution's own books, what
+/// changes with time, and directories that systemd makes for itself are left out.
 fn state(machine: &Machine) -> BTreeSet<String> {
     let text = machine.sh(r"find /etc /root -xdev -type f -exec sha256sum {} +
         find /etc /usr /var/lib -xdev \( -path /var/lib/dpkg -o -path /var/lib/apt \
             -o -path /var/lib/guest -o -path /var/lib/systemd/timers -o -name '*.db*' \) -prune \
             -o -printf '%p %y %m %u %g %l\n'
         find /run \( -path /run/systemd/journal -o -path /run/log -o -path /run/udev \
-            -o -path /run/systemd/units -o -path /run/systemd/propagate \) -prune \
+            -o -path /run/systemd/units -o -path /run/systemd/propagate \
+            -o -path '/run/systemd/ask-password*' -o -path /run/systemd/system.control \) -prune \
             -o -printf '%p %y %m %u %g\n'
         findmnt -rn -o TARGET,FSTYPE,OPTIONS
         find /sys/fs/cgroup -type d
