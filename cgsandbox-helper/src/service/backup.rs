@@ -48,6 +48,12 @@ impl Backup {
             remove_empty(directory);
             return Err(Error::os("keep a backup in", path.display())(error));
         }
+        // One of an earlier time, when the file was elsewhere.
+        let other = if origin == Origin::Own { Origin::Vendors } else { Origin::Own };
+        let earlier = self::path(root, other, service);
+        if std::fs::remove_file(&earlier).is_ok() {
+            earlier.parent().map(remove_empty);
+        }
         let kept = Backup { origin, path: path.clone(), bytes: bytes.to_vec() };
         if let Err(error) = File::open(directory).and_then(|directory| directory.sync_all()) {
             kept.remove()?;

@@ -7,6 +7,7 @@
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ pub const ARGUMENT: &str = "--open-a-session-on-trial";
 pub const DONE: &str = "opened and closed";
 
 /// What a trial ends with that libpam could not load the module in.
-pub const MODULE_UNKNOWN: u8 = 28;
+const MODULE_UNKNOWN: i32 = 28;
 
 /// Only root writes there, and nothing of it stays over a boot.
 const DIRECTORY: &str = "/run/cgsandbox-trial";
@@ -122,6 +123,8 @@ fn run(directory: &Path, service: &str) -> Result<Ended> {
     let root = root.map_or_else(|| "root".to_owned(), |user| user.name);
     let failed = |error| Error::os("try", format!("a session of {root}'s"))(error);
     let mut child = Command::new("/proc/self/exe")
+        // What libpam logs is logged under this name.
+        .arg0("cgsandbox")
         .arg(ARGUMENT)
         .arg(directory)
         .args([service, &root])
@@ -139,7 +142,7 @@ fn run(directory: &Path, service: &str) -> Result<Ended> {
     let said = text(child.stderr.take());
     Ok(match status.code() {
         Some(0) if done => Ended::Well,
-        Some(code) if code == i32::from(MODULE_UNKNOWN) => Ended::Unloadable,
+        Some(code) if code == MODULE_UNKNOWN => Ended::Unloadable,
         Some(_) if !said.is_empty() => Ended::Badly(said),
         _ => Ended::Badly(format!("libpam or the module ended the program ({status})")),
     })

@@ -258,6 +258,7 @@ fn a_module_that_would_lock_root_out_is_not_enabled() {
         assert_refused(&host, "enable", &["root could not log in", told]);
     };
     refused("refuse", "pam_open_session: ");
+    assert!(!host.syslog().iter().any(|line| line.contains(" exe: ")), "the log names us");
     refused("abort", "ended the program");
     refused("exit", "ended the program");
     // As if all was well.
@@ -316,7 +317,14 @@ fn a_vendors_file_is_copied_and_the_copy_goes_again() {
     host.sh(&format!("sed -i '1i # mine' {own}"));
     let said = cgsandbox(&host, "disable --service systemd-user");
     assert!(said.ok().contains("other changes"), "{said:?}");
-    assert_eq!(host.read(own).unwrap(), "# mine\nsession required pam_permit.so\n# new\n");
+    let mine = "# mine\nsession required pam_permit.so\n# new\n";
+    assert_eq!(host.read(own).unwrap(), mine);
+    // From now on it is a file like any other.
+    cgsandbox(&host, "enable --service systemd-user").ok();
+    let said = cgsandbox(&host, "disable --service systemd-user");
+    assert!(!said.ok().contains("other changes"), "{said:?}");
+    assert_eq!(host.read(own).unwrap(), mine);
+    assert!(!host.exists("/var/lib/cgsandbox"), "{}", look(&host));
 }
 
 #[test]
