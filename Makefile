@@ -8,7 +8,7 @@ PAMDIR ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)/security
 UNITDIR ?= /usr/lib/systemd/system
 ZSHDIR ?= /usr/share/zsh/vendor-completions
 
-.PHONY: all build demo test test-all test-e2e bench install dist deb clean deps
+.PHONY: all build demo test test-all test-e2e bench install dist deb rpm clean deps
 
 all: build
 
@@ -71,6 +71,12 @@ dist:
 deb:
 	@tests/deps deb
 	@packaging/deb/build $(TARGET)/deb
+
+# RPMs, likewise; they are in target/rpm. What their SELinux module is compiled for is this host's
+# policy: on Debian it is none that Fedora would load.
+rpm:
+	@tests/deps rpm
+	@packaging/rpm/build "$$(packaging/dist $(TARGET)/dist)" $(TARGET)/rpm
 
 clean:
 	$(CARGO) clean
