@@ -40,7 +40,8 @@ fn a_wrong_one_is_refused_and_named_in_the_log() {
 #[test]
 fn the_right_ones_reach_the_helper() {
     in_both_builds(|build| {
-        for (word, ms) in [("timeout=1500ms", 1500), ("timeout=2s", 2000), ("timeout=600s", 600_000)]
+        for (word, ms) in
+            [("timeout=1500ms", 1500), ("timeout=2s", 2000), ("timeout=600s", 600_000)]
         {
             let host = Host::new(build, "enter\nhear").argument("config=/etc/other.toml");
             let report = host.argument(word).run(&["open"]);
