@@ -11,6 +11,7 @@
 //! store                 the mount namespace that the next ones are pinned in
 //! user/UID/ns/mnt       the user's mount namespace, pinned in the store
 //! user/UID/hidepid      how that namespace's /proc is mounted
+//! slice/UID             what was set for the user's slice, with systemd
 //! ```
 
 use std::fs::{DirBuilder, File, OpenOptions};
