@@ -28,6 +28,8 @@ pub struct User {
 pub fn fill(builder: &Builder, users: &[User], port: u16) {
     write_accounts(users);
     write_pam_stack(builder);
+    // What the machine itself has there is no part of this host's policy.
+    let _ = std::fs::remove_dir_all("/etc/cgsandbox");
     write_file("/etc/cgsandbox/cgsandbox.toml", &builder.policy, 0o644);
     write_sshd_files(builder, port);
     write_file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\n", 0o644);
