@@ -9,6 +9,7 @@
 //! writable by one.
 
 mod attribute;
+mod directory;
 mod file;
 mod hierarchy;
 mod limit;
