@@ -81,6 +81,12 @@ impl Line {
         spelling::is_ours(&self.module)
     }
 
+    /// Whether it is in a file that pam-auth-update(8) writes.
+    pub fn is_common(&self) -> bool {
+        let name = self.file.file_name().unwrap_or_default();
+        name.to_string_lossy().starts_with("common-")
+    }
+
     /// What follows `key=` among its arguments; the last one counts.
     pub fn argument(&self, key: &str) -> Option<&str> {
         self.arguments.iter().rev().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))

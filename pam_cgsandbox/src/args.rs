@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::log::{Failure, Result};
+use cgsandbox_protocol::timeout;
 use std::{ffi::CStr, time::Duration};
 
 /// `config` is for the helper, and empty when not given; `timeout` is for one run of it.
@@ -24,18 +25,11 @@ impl Arguments {
             match word.split_once('=').unwrap_or((&word, "")) {
                 ("config", path) if path.starts_with('/') => parsed.config = path.to_owned(),
                 ("helper", path) if path.starts_with('/') => parsed.helper = path.to_owned(),
-                ("timeout", time) if let Some(time) = duration(time) => parsed.timeout = time,
+                ("timeout", time) if let Some(time) = timeout(time) => parsed.timeout = time,
                 ("debug", "") => parsed.debug = true,
                 _ => return Err(Failure::of("parse", word, wrong)),
             }
         }
         Ok(parsed)
     }
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let text = text.strip_suffix('s')?;
-    let (number, unit) = text.strip_suffix('m').map_or((text, 1000), |number| (number, 1));
-    let ms = u64::from(number.parse::<u16>().ok()?) * unit;
-    (1..=600_000).contains(&ms).then_some(Duration::from_millis(ms))
 }

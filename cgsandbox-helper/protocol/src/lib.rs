@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::time::Duration;
 
 /// Where the helper is installed; the module's `helper=` argument overrides it.
 pub const HELPER: &str = "/usr/libexec/cgsandbox/cgsandbox-helper";
@@ -44,6 +45,15 @@ pub const MAX_DATAGRAM: usize = 16 * 1024;
 
 /// The most namespace fds that come with [`Reply::Enter`].
 pub const MAX_NAMESPACES: usize = 8;
+
+/// `timeout=` of the PAM line, how long one run of the helper may take: whole seconds (`2s`) or
+/// milliseconds (`1500ms`), from 1 ms to 600 s. None for anything else.
+pub fn timeout(text: &str) -> Option<Duration> {
+    let text = text.strip_suffix('s')?;
+    let (number, unit) = text.strip_suffix('m').map_or((text, 1000), |number| (number, 1));
+    let ms = u64::from(number.parse::<u16>().ok()?) * unit;
+    (1..=600_000).contains(&ms).then_some(Duration::from_millis(ms))
+}
 
 const NAME_AND_VERSION: &str = "cgsandbox/1";
 

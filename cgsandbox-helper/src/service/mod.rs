@@ -231,7 +231,7 @@ fn left(directories: &Directories, mut disabled: Switched) -> Switched {
 /// How a line in an included file is taken out, which other services may include too.
 fn way_out(line: &Line) -> String {
     let name = line.file.file_name().unwrap_or_default().to_string_lossy();
-    match name.starts_with("common-") {
+    match line.is_common() {
         true => "run: pam-auth-update --disable cgsandbox".to_owned(),
         false => format!("for all that include that file: cgsandbox disable --service {name}"),
     }

@@ -40,17 +40,15 @@ pub(super) fn try_root(service: &str) -> Result<()> {
     let directory = Scratch::make()?;
     // As it will be, the line lets everybody in where there is no module.
     let loads = format!("{OTHERS}session [module_unknown=die default=ignore] {MODULE}\n");
-    match run(&directory.stack("loads", service, &loads)?, service)? {
-        Ended::Well => {}
-        Ended::Unloadable => return Err(unloadable(service)),
-        Ended::Badly(said) => return Err(failed(service, &said)),
-    }
     let as_written = format!("{OTHERS}{LINE}\n");
-    match run(&directory.stack("as-written", service, &as_written)?, service)? {
-        Ended::Well => Ok(()),
-        Ended::Unloadable => Err(unloadable(service)),
-        Ended::Badly(said) => Err(failed(service, &said)),
+    for (name, stack) in [("loads", loads), ("as-written", as_written)] {
+        match run(&directory.stack(name, service, &stack)?, service)? {
+            Ended::Well => {}
+            Ended::Unloadable => return Err(unloadable(service)),
+            Ended::Badly(said) => return Err(failed(service, &said)),
+        }
     }
+    Ok(())
 }
 
 fn unloadable(service: &str) -> Error {

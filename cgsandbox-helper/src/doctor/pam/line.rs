@@ -48,7 +48,7 @@ pub(super) fn control(line: &Line, around: &Surroundings) -> Vec<Finding> {
 pub(super) fn arguments(line: &Line) -> Vec<Finding> {
     let known = |word: &str| match word.split_once('=') {
         Some(("config" | "helper", path)) => path.starts_with('/'),
-        Some(("timeout", time)) => milliseconds(time).is_some_and(|ms| (1..=600_000).contains(&ms)),
+        Some(("timeout", time)) => cgsandbox_protocol::timeout(time).is_some(),
         _ => word == "debug",
     };
     let unknown = line.arguments.iter().filter(|word| !known(word));
@@ -60,18 +60,6 @@ pub(super) fn arguments(line: &Line) -> Vec<Finding> {
             Finding::problem(PAM, what).remedy(remedy)
         })
         .collect()
-}
-
-fn milliseconds(time: &str) -> Option<u32> {
-    let time = time.strip_suffix('s')?;
-    let (number, unit) = time.strip_suffix('m').map_or((time, 1000), |number| (number, 1));
-    Some(u32::from(number.parse::<u16>().ok()?) * unit)
-}
-
-/// Whether it is in a file that pam-auth-update(8) writes.
-pub(super) fn is_common(line: &Line) -> bool {
-    let name = line.file.file_name().unwrap_or_default();
-    name.to_string_lossy().starts_with("common-")
 }
 
 /// The line is to be the last one.
@@ -94,7 +82,7 @@ pub(super) fn place(stack: &Stack, at: usize, around: &Surroundings) -> Vec<Find
         let found = SPOILERS.into_iter().find(|(name, _)| *name == line.module_name());
         found.filter(|_| !is_idle(line))
     };
-    let remedy = match is_common(line) {
+    let remedy = match line.is_common() {
         true => "have it last: pam-auth-update --disable cgsandbox, then cgsandbox enable",
         false => "move the line of pam_cgsandbox.so to the end, after every @include",
     };

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::line::is_common;
 use super::{PAM, Surroundings};
 use crate::config::did_you_mean;
 use crate::doctor::Finding;
@@ -29,7 +28,7 @@ pub(super) fn look(
         let Some(stack) = directories.stack(&name) else { continue };
         match stack.line() {
             // A line for all is no mistake in a service that runs nothing.
-            Some(line) if RUN_NOTHING.contains(&name.as_str()) && is_common(line) => {}
+            Some(line) if RUN_NOTHING.contains(&name.as_str()) && line.is_common() => {}
             Some(line) => {
                 let entry = with.entry(line.to_string()).or_insert((line.clone(), Vec::new()));
                 entry.1.push(name);
