@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use cgsandbox::command::grammar;
 use cgsandbox::config::{self, value::HidePid, value::OnLogout, value::Rlimit};
@@ -16,9 +17,11 @@ fn set<T: ToString>(names: impl IntoIterator<Item = T>) -> BTreeSet<String> {
 
 /// The names that the program itself calls possible where `text` has one that is not.
 fn possible(text: &str) -> BTreeSet<String> {
+    // A file for each question: several tests ask the same, at the same time.
+    static ASKED: AtomicU32 = AtomicU32::new(0);
     let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let name = text.len().to_string() + "-unknown-key.toml";
-    let path = directory.join(name);
+    let number = ASKED.fetch_add(1, Ordering::Relaxed);
+    let path = directory.join(format!("{number}-unknown-key.toml"));
     std::fs::write(&path, text).unwrap();
     let (texts, _) = config::read_draft(&path).unwrap();
     let errors = config::parse(&texts).unwrap_err();
