@@ -6,8 +6,8 @@ use crate::cgroup::{Tree, mounted};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::state::State;
-use crate::systemd;
 use crate::teardown::{self, Residue};
+use crate::{loopback, systemd};
 
 /// How long to wait for a login or logout of the user that is under way.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -50,6 +50,7 @@ pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
         // This process may be in the slice itself, as the last unit's last command.
         systemd::forget(state, &Tree::of_systemd(&mounted()?), uid, &[std::process::id()]);
     }
+    loopback::forget_unused(state).unwrap_or_else(|error| collected.failed.push(error));
     Session::forget_dangling(state);
     Ok(collected)
 }

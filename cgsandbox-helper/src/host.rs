@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cgroup::{Controller, Owner, Tree, Version, mounted};
 use crate::error::{Error, Result};
-use crate::namespace;
 use crate::policy::Profile;
+use crate::{loopback, namespace};
 
 /// Files that a controller may come without.
 const OPTIONAL_FILES: [(Controller, Version, &str); 12] = [
@@ -51,6 +51,8 @@ pub struct Host {
     pub no_procfs: Option<Error>,
     /// Why there are no cgroups, where the host has none that can be written.
     pub no_cgroups: Option<String>,
+    /// Why no user can have a localhost of its own, if that is so.
+    pub no_loopback: Option<String>,
     absent_files: Vec<&'static str>,
     refused: BTreeMap<Controller, String>,
     disks: BTreeMap<PathBuf, std::result::Result<Disk, String>>,
@@ -61,10 +63,12 @@ impl Host {
     pub fn look(cgroup_root: &str) -> Result<Self> {
         let tree = Tree::of_host(&mounted()?, cgroup_root);
         let none = tree.hierarchies().is_empty();
+        let no_loopback = loopback::lack(&tree);
         let mut host = Host {
             tree,
             memory_bytes: memory_bytes(),
             no_procfs: namespace::lack(),
+            no_loopback,
             no_cgroups: none.then(|| "no cgroup hierarchy is mounted".to_owned()),
             absent_files: Vec::new(),
             refused: BTreeMap::new(),
@@ -96,6 +100,7 @@ impl Host {
     pub fn give_up_cgroups(&mut self, why: &Error) {
         self.tree = Tree::of(&[], self.tree.owner(), self.tree.root());
         self.no_cgroups = Some(why.to_string());
+        self.no_loopback = loopback::lack(&self.tree);
     }
 
     /// Finds the disks that `profile` limits by path.

@@ -26,6 +26,7 @@ pub mod helper;
 pub mod host;
 mod kernel_file;
 pub mod limits;
+pub mod loopback;
 pub mod namespace;
 pub mod open;
 pub mod pam_stack;

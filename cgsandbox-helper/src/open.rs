@@ -14,13 +14,14 @@ use crate::config::value::{HidePid, OnLogout};
 use crate::config::{self, Load, Sources};
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::loopback::address::Address;
 use crate::plan::{Enforcement, Plan, Sandbox};
 use crate::policy::{Choice, Policy, Verdict};
 use crate::refusal::Refusal;
 use crate::session::{Leader, Session, Stage, USER_MANAGER};
 use crate::state::{Lock, State};
 use crate::systemd::{Applied, Overridden};
-use crate::{account, limits, namespace, subject, systemd, teardown};
+use crate::{account, limits, loopback, namespace, subject, systemd, teardown};
 
 /// A login as the module tells it.
 #[derive(Debug)]
@@ -55,6 +56,7 @@ impl Login {
 struct Decided {
     sandbox: Box<Sandbox>,
     host: Host,
+    policy: Policy,
     /// Held until the login has a cgroup of its own: till then a `gc` could remove the one
     /// above it as unused.
     sharing: Lock,
@@ -69,6 +71,7 @@ struct Built {
     ways_back: Vec<String>,
     enforcement: Enforcement,
     overridden: Vec<Overridden>,
+    address: Option<Address>,
 }
 
 /// Serves one `Request::Open` from beginning to end.
@@ -130,7 +133,7 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     host.look_for_disks(&confined.profile);
     match Plan::new(&policy, &subject, &login.service, &host) {
         Plan::Unconfined(_) => Ok(None),
-        Plan::Sandbox(sandbox) => Ok(Some(Decided { sandbox, host, sharing })),
+        Plan::Sandbox(sandbox) => Ok(Some(Decided { sandbox, host, policy, sharing })),
     }
 }
 
@@ -190,7 +193,7 @@ fn policy_in_force(
 /// Carries out the plan up to where only the leader itself can go on. What it did is
 /// taken back when it fails.
 fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<Built, Refusal> {
-    let Decided { sandbox, host, sharing } = decided;
+    let Decided { sandbox, host, policy, sharing } = decided;
     let (uid, tree) = (sandbox.subject.uid, &host.tree);
     let lock = state.lock(uid, login.patience())?;
     // Most logins find nothing of the user's, and need not look through it.
@@ -210,6 +213,8 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
         let mut applied = back_end.limit(&sandbox, &session)?;
         applied.missing.splice(0..0, sandbox.missing.clone());
         let tree = &tree.of_user(uid);
+        // Before any of the user's processes could have a socket.
+        let address = localhost(state, tree, &policy, &sandbox, login.patience(), &mut applied)?;
         let namespace = match sandbox.hidepid {
             // Who is logged in already has one: the user's sessions see the same mounts.
             HidePid::Off if namespace::pinned(state, uid)?.is_none() => None,
@@ -227,19 +232,41 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
             return Err(Refusal::Strict(applied.missing));
         }
         let ways_back = tree.ways_back(&Membership::parse(&session.origin));
-        Ok((namespace, ways_back, applied))
+        Ok((namespace, ways_back, applied, address))
     })();
     match built {
-        Ok((namespace, ways_back, applied)) => {
+        Ok((namespace, ways_back, applied, address)) => {
             let Applied { missing, overridden } = applied;
             let enforcement = Enforcement::without(missing);
             let tree = tree.clone();
-            Ok(Built { session, tree, namespace, ways_back, enforcement, overridden })
+            Ok(Built { session, tree, namespace, ways_back, enforcement, overridden, address })
         }
         Err(refusal) => {
             teardown::take_back(state, &session);
             Err(refusal)
         }
+    }
+}
+
+/// Makes localhost the user's own, or the machine's again; what the kernel has no means for is
+/// missing.
+fn localhost(
+    state: &State,
+    tree: &Tree,
+    policy: &Policy,
+    sandbox: &Sandbox,
+    patience: Duration,
+    applied: &mut Applied,
+) -> Result<Option<Address>> {
+    let Some(wanted) = &sandbox.loopback else {
+        return loopback::withdraw(state, tree, sandbox.subject.uid, patience).map(|()| None);
+    };
+    match loopback::give(state, tree, policy, &sandbox.subject, wanted, patience) {
+        Err(error) if loopback::is_lack(&error) => {
+            applied.missing.push(Unfit { directive: "loopback", why: error.to_string() });
+            Ok(None)
+        }
+        given => given.map(Some),
     }
 }
 
@@ -283,7 +310,7 @@ fn names_of(overridden: &[Overridden]) -> Option<String> {
 
 /// Lets the leader enter and makes sure that it did, before anything says so.
 fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> Result<()> {
-    let Built { mut session, tree, namespace, ways_back, enforcement, overridden } = built;
+    let Built { mut session, tree, namespace, ways_back, enforcement, overridden, address } = built;
     let entered = (|| {
         let namespaces = namespace.iter().map(|_| Namespace::Mount).collect();
         let fds: Vec<_> = namespace.iter().map(AsFd::as_fd).collect();
@@ -311,6 +338,7 @@ fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> R
                 .with("backend", session.owner.back_end())
                 .with("enforced", enforcement.word())
                 .with_some("missing", enforcement.missing())
+                .with_some("address", address.map(|address| address.v4))
                 .with_some("overridden", names_of(&overridden))
                 .with_some("manager", manager.map(|_| "outside"))
                 .send(state);

@@ -2,10 +2,15 @@
 //! shown by `cgsandbox explain` and carried out by `cgsandbox-helper open`.
 
 use crate::cgroup::{Attribute, Controller, Unfit, attributes, session_attributes};
-use crate::config::value::{HidePid, OnLogout, RlimitValue};
+use crate::config::value::{HidePid, OnLogout, Port, Privacy, RlimitValue, Wildcard};
 use crate::host::Host;
 use crate::limits::Wanted;
-use crate::policy::{Choice, Confined, Policy, Subject, Unconfined};
+use crate::loopback::Loopback;
+use crate::policy::{Choice, Confined, Policy, Profile, Subject, Unconfined};
+
+/// Mail and names: what a host gives its users on localhost, if anything. Ports that no user
+/// can bind to anyway.
+pub const DEFAULT_SERVICES: [u16; 2] = [25, 53];
 
 /// What becomes of one login.
 #[derive(Debug, Clone)]
@@ -35,6 +40,8 @@ pub struct Sandbox {
     pub max_logins: Option<u64>,
     /// What becomes of processes that are left at logout.
     pub on_logout: OnLogout,
+    /// The user's own localhost; none where it is the machine's.
+    pub loopback: Option<Loopback>,
     /// Whether a login is refused when anything is missing.
     pub strict: bool,
     /// What this host can't carry of all that.
@@ -47,14 +54,14 @@ impl Plan {
         match policy.choose(subject, service) {
             Choice::Unconfined(reason) => Plan::Unconfined(reason),
             Choice::Confined(confined) => {
-                Plan::Sandbox(Box::new(Sandbox::new(subject.clone(), *confined, host)))
+                Plan::Sandbox(Box::new(Sandbox::new(policy, subject.clone(), *confined, host)))
             }
         }
     }
 }
 
 impl Sandbox {
-    fn new(subject: Subject, confined: Confined, host: &Host) -> Self {
+    fn new(policy: &Policy, subject: Subject, confined: Confined, host: &Host) -> Self {
         let profile = &confined.profile;
         let (attributes, mut missing) = attributes(profile, host);
         let (session_attributes, missing_there) = session_attributes(profile, host);
@@ -76,7 +83,10 @@ impl Sandbox {
             .iter()
             .map(|(name, pair)| (*name, number(pair.value.soft), number(pair.value.hard)))
             .collect();
+        let (loopback, no_loopback) = loopback(policy, &subject, profile, host);
+        missing.extend(no_loopback);
         Sandbox {
+            loopback,
             subject,
             attributes,
             session_attributes,
@@ -94,6 +104,32 @@ impl Sandbox {
     pub fn needs_cpuset(&self) -> bool {
         self.attributes.iter().any(|a| a.controller == Controller::Cpuset && a.origin.is_some())
     }
+}
+
+/// The localhost that `profile` asks for, or why there is none.
+fn loopback(
+    policy: &Policy,
+    subject: &Subject,
+    profile: &Profile,
+    host: &Host,
+) -> (Option<Loopback>, Option<Unfit>) {
+    if profile.loopback.as_ref().map(|choice| choice.value) != Some(Privacy::Private) {
+        return (None, None);
+    }
+    let lacking = |why: String| (None, Some(Unfit { directive: "loopback", why }));
+    if let Some(why) = &host.no_loopback {
+        return lacking(why.clone());
+    }
+    let Some(address) = policy.address_of(subject) else {
+        let (uid, pool) = (subject.uid, policy.pool.v4);
+        return lacking(format!("uid {uid} has no address in {pool}; see loopback_addresses"));
+    };
+    let services = profile.loopback_services.as_ref();
+    let services = services
+        .map_or(DEFAULT_SERVICES.to_vec(), |ports| ports.value.iter().map(Port::number).collect());
+    let wildcard = profile.loopback_wildcard.as_ref().map(|choice| choice.value);
+    let wildcard_is_own = wildcard == Some(Wildcard::Localhost);
+    (Some(Loopback { address, pool: policy.pool, wildcard_is_own, services }), None)
 }
 
 /// How much of a plan was put into effect.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use cgsandbox_protocol::Login;
 
 use crate::config::{Origin, Sourced};
+use crate::loopback::address::{Address, Pool};
 
 /// The whole configuration, checked and with every inheritance resolved.
 #[derive(Debug, Clone)]
@@ -23,6 +24,10 @@ pub struct Policy {
     pub services: Vec<String>,
     /// Where the users' cgroups are, below the mount point of each hierarchy.
     pub cgroup_root: String,
+    /// What the addresses of private localhosts are from.
+    pub pool: Pool,
+    /// Whose address is not the one that follows from the uid, by name or uid.
+    pub(crate) addresses: BTreeMap<String, Sourced<Address>>,
     pub(crate) profiles: BTreeMap<String, Resolved>,
     pub(crate) rules: Vec<Rule>,
 }
@@ -124,7 +129,10 @@ impl Policy {
     /// Whether [`Self::choose`] must know the user's groups: asking for them can take a
     /// directory server, so they are looked up only for policies that speak of groups.
     pub fn needs_groups(&self) -> bool {
-        self.exempt.needs_groups() || self.rules.iter().any(|rule| rule.matches.needs_groups())
+        let peers = self.profiles.values().filter_map(|it| it.profile.loopback_peers.as_ref());
+        self.exempt.needs_groups()
+            || self.rules.iter().any(|rule| rule.matches.needs_groups())
+            || peers.into_iter().any(|peers| peers.needs_groups())
     }
 
     /// What `subject` gets when logging in through `service`.
@@ -142,6 +150,24 @@ impl Policy {
         self.confine(subject).map_or(Choice::Unconfined(Unconfined::NoRule), |confined| {
             Choice::Confined(Box::new(confined))
         })
+    }
+
+    /// The addresses of a user's own localhost, where it has one; none where the uid has none.
+    pub fn address_of(&self, subject: &Subject) -> Option<Address> {
+        let names = [Some(&subject.name), subject.canonical.as_ref()];
+        let by_name = names.into_iter().flatten().find_map(|name| self.addresses.get(name));
+        let given = by_name.or_else(|| self.addresses.get(&subject.uid.to_string()));
+        given.map(|address| address.value).or_else(|| self.pool.of_uid(subject.uid))
+    }
+
+    /// Whether anybody may reach another's localhost.
+    pub fn has_peers(&self) -> bool {
+        self.profiles.values().any(|resolved| resolved.profile.loopback_peers.is_some())
+    }
+
+    /// Who may reach the localhost of `owner`.
+    pub fn peers_of(&self, owner: &Subject) -> Option<Match> {
+        Some(self.confine(owner)?.profile.loopback_peers?.value)
     }
 
     /// The winning rule is the most specific one; among equals the last.

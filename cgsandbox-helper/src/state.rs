@@ -6,11 +6,15 @@
 //! lost                  one byte for each audit line that did not get through
 //! lock/UID              held while the sandbox of a user is built or taken down
 //! lock/host             held while what all users share is made or removed
+//! lock/loopback         held while an address is given or taken
 //! user/UID/session/ID   a login: who, from where, and what it was before
 //! opened/PID-START-N    symlink to the record of the login that a process opened
 //! store                 the mount namespace that the next ones are pinned in
 //! user/UID/ns/mnt       the user's mount namespace, pinned in the store
 //! user/UID/hidepid      how that namespace's /proc is mounted
+//! user/UID/loopback     symlink to the user's own IPv4 address
+//! loopback/address/IPV4 symlink to "UID IPV6", whose address it is
+//! loopback/programs     the ids of the BPF programs that are in use
 //! slice/UID             what was set for the user's slice, with systemd
 //! ```
 
@@ -98,6 +102,11 @@ impl State {
     /// For who makes or removes what all users share.
     pub fn lock_host(&self, patience: Duration) -> Result<Lock> {
         self.lock_file("host", FlockOperation::NonBlockingLockExclusive, patience)
+    }
+
+    /// For who gives or takes an address, or loads the programs of loopback.
+    pub fn lock_loopback(&self, patience: Duration) -> Result<Lock> {
+        self.lock_file("loopback", FlockOperation::NonBlockingLockExclusive, patience)
     }
 
     fn lock_file(&self, name: &str, how: FlockOperation, patience: Duration) -> Result<Lock> {

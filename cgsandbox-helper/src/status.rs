@@ -1,5 +1,7 @@
 //! What is in force and in use now: of one user, or of all.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use crate::account::{self, Counters};
@@ -7,7 +9,7 @@ use crate::cgroup::{Membership, Tree, mounted};
 use crate::error::{Error, Result};
 use crate::session::{Leader, Session, Stage, USER_MANAGER};
 use crate::state::State;
-use crate::systemd;
+use crate::{loopback, systemd};
 
 /// One user's sandbox.
 #[derive(Debug, Serialize)]
@@ -16,6 +18,9 @@ pub struct UserStatus {
     pub user: String,
     /// Whose.
     pub uid: u32,
+    /// The user's own localhost, IPv4 and IPv6; none where it is the machine's, or where only root
+    /// may know.
+    pub addresses: Option<[IpAddr; 2]>,
     /// What is used, by the keys of the audit line.
     pub used: Counters,
     /// The limits in force; a key is absent where there is none.
@@ -92,6 +97,7 @@ fn of_user(state: &State, tree: &Tree, uid: u32) -> UserStatus {
     UserStatus {
         user: name.unwrap_or_else(|| uid.to_string()),
         uid,
+        addresses: loopback::address_of(state, uid).map(|it| [it.v4.into(), it.v6.into()]),
         used: account::of_user(tree, uid),
         limits: account::limits_in_force(tree, uid),
         sessions,

@@ -10,7 +10,7 @@ use crate::cgroup::{Membership, Tree, mounted};
 use crate::error::{Error, Result};
 use crate::session::{Leader, Session, Stage, USER_MANAGER};
 use crate::state::State;
-use crate::{account, limits, namespace, systemd};
+use crate::{account, limits, loopback, namespace, systemd};
 
 /// How long a process that is past its end may keep its cgroup busy.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -157,6 +157,7 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
 fn remove_user(state: &State, tree: &Tree, uid: u32, ending: &[u32]) -> Result<()> {
     // The namespace first: it shows the user's cgroup, and its pin must not outlive it.
     namespace::release(state, uid)?;
+    loopback::release(state, uid)?;
     systemd::forget(state, tree, uid, ending);
     // Files in tmpfs and shared memory outlive their makers. As long as the user's cgroup is
     // there they count in it; with a new one for each login they would count nowhere.
@@ -172,7 +173,10 @@ pub fn forget_unused(state: &State) {
     for uid in state.users() {
         let forgotten = state.lock(uid, LOCK_PATIENCE).and_then(|_lock| {
             match Session::ids(state, uid).is_empty() && namespace::pinned(state, uid)?.is_none() {
-                true => Session::forget_user(state, uid).map(drop),
+                true => {
+                    loopback::release(state, uid)?;
+                    Session::forget_user(state, uid).map(drop)
+                }
                 false => Ok(()),
             }
         });

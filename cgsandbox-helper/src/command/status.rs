@@ -96,7 +96,11 @@ fn details(user: &UserStatus) {
     let mut text = terminal::heading(&format!("{} (uid {})", user.user, user.uid));
     text += &format!("  memory  {}\n", memory(user));
     text += &format!("  tasks   {}\n", tasks(user));
-    text += &format!("  CPU     {}{quota}\n\n", cpu_time(user));
+    text += &format!("  CPU     {}{quota}\n", cpu_time(user));
+    if let Some([v4, v6]) = user.addresses {
+        text += &format!("  address {v4}, {v6}\n");
+    }
+    text.push('\n');
     let mut table = Table::new(&["SESSION", "PID", "SINCE", "FROM", "PROFILE", "PROCS"]);
     for session in &user.sessions {
         table.row([

@@ -2,12 +2,14 @@
 //! once everything is together.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use cgsandbox_protocol::Login;
 
 use super::diagnostic::{Origin, Problem, Sourced, did_you_mean};
 use super::schema::{Draft, Layer, MOST_PROBLEMS};
 use super::value::Memory;
+use crate::loopback::address::{Address, Pool};
 use crate::policy::{Match, Policy, Profile, Resolved, Rule};
 
 /// Deeper than anybody can follow; keeps the work linear in the size of the files.
@@ -19,6 +21,8 @@ pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
     let mut exempt = Match::default();
     let mut services = super::DEFAULT_SERVICES.map(str::to_owned).to_vec();
     let mut cgroup_root = super::DEFAULT_CGROUP_ROOT.to_owned();
+    let mut pool = Pool::default();
+    let mut given: BTreeMap<String, Sourced<Ipv4Addr>> = BTreeMap::new();
     let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
     let mut rules: Vec<Rule> = Vec::new();
     for layer in layers {
@@ -26,6 +30,9 @@ pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
         exempt = layer.exempt.unwrap_or(exempt);
         services = layer.services.unwrap_or(services);
         cgroup_root = layer.cgroup_root.unwrap_or(cgroup_root);
+        pool.v4 = layer.loopback_pool.unwrap_or(pool.v4);
+        pool.v6 = layer.loopback_prefix.unwrap_or(pool.v6);
+        given.extend(layer.loopback_addresses);
         for (name, later) in layer.profiles {
             let draft = match drafts.remove(&name) {
                 None => later,
@@ -45,7 +52,38 @@ pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
             problems.push(unknown_profile(&rule.profile, &drafts));
         }
     }
-    Policy { on_error, exempt, services, cgroup_root, profiles, rules }
+    let addresses = addresses(&pool, given, problems);
+    Policy { on_error, exempt, services, cgroup_root, pool, addresses, profiles, rules }
+}
+
+/// What users were given explicitly, in the pool and each to one user only.
+fn addresses(
+    pool: &Pool,
+    given: BTreeMap<String, Sourced<Ipv4Addr>>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Sourced<Address>> {
+    let mut addresses: BTreeMap<String, Sourced<Address>> = BTreeMap::new();
+    for (name, v4) in given {
+        let problem = |message: String| Problem::at(v4.origin.clone(), message);
+        let twin = addresses.iter().find(|(_, other)| other.v4 == v4.value);
+        match (pool.of_v4(v4.value), twin) {
+            (None, _) => {
+                let first = pool.v4;
+                let help =
+                    format!("write an address after the first of {first}, the loopback_pool");
+                note(Some(problem(format!("{} cannot be given", v4.value)).help(help)), problems);
+            }
+            (Some(_), Some((other, first))) => {
+                let twice = problem(format!("{} is {other}'s already", v4.value));
+                let twice = twice.see(first.origin.clone(), "is given here");
+                note(Some(twice.help("give each user another")), problems);
+            }
+            (Some(address), None) => {
+                addresses.insert(name, Sourced { value: address, origin: v4.origin });
+            }
+        }
+    }
+    addresses
 }
 
 fn resolve(

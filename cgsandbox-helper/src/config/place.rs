@@ -1,6 +1,9 @@
 //! Names that become part of paths, log lines and comparisons.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use super::value::Invalid;
+use crate::loopback::address::{Network4, parse_prefix};
 
 /// A PAM service: Linux-PAM itself lowers it and looks it up as a file in /etc/pam.d.
 pub(super) fn service(name: &str) -> Result<String, Invalid> {
@@ -22,6 +25,29 @@ pub(super) fn profile_name(name: &str) -> Result<(), Invalid> {
         return Err(Invalid::new(format!("\"{name}\" cannot name a profile"), help));
     }
     Ok(())
+}
+
+/// What the users' IPv4 addresses are from.
+pub(super) fn pool(text: &str) -> Result<Network4, Invalid> {
+    Network4::parse(text).ok_or_else(|| {
+        let help = "write a network inside 127.0.0.0/8 and outside 127.0.0.0/10, from /10 to /30: \
+                    \"127.64.0.0/10\"";
+        Invalid::new(format!("\"{text}\" cannot be the users' addresses"), help)
+    })
+}
+
+/// What the users' IPv6 addresses are from.
+pub(super) fn prefix(text: &str) -> Result<Ipv6Addr, Invalid> {
+    parse_prefix(text).ok_or_else(|| {
+        let help = "write a /64 of unique local addresses: \"fd12:3456:789a:1::/64\"";
+        Invalid::new(format!("\"{text}\" cannot be the users' addresses"), help)
+    })
+}
+
+/// One user's IPv4 address; the IPv6 address goes with it.
+pub(super) fn address(text: &str) -> Result<Ipv4Addr, Invalid> {
+    text.parse()
+        .map_err(|_| Invalid::new(format!("\"{text}\" is no IPv4 address"), "write \"127.64.0.9\""))
 }
 
 /// Where the users' cgroups are, from the mount point of the hierarchy.

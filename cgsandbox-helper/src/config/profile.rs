@@ -8,9 +8,10 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::{Origin, Sourced};
 use super::schema::{Draft, Reader, TOP_KEYS};
 use super::value::{
-    self, CpuQuota, CpuSet, HidePid, Invalid, IoLimit, Limit, Memory, OnLogout, Rlimit, RlimitPair,
-    Scalar, Weight,
+    self, CpuQuota, CpuSet, HidePid, Invalid, IoLimit, Limit, Memory, OnLogout, Port, Privacy,
+    Rlimit, RlimitPair, Scalar, Weight, Wildcard,
 };
+use crate::loopback::MOST_SERVICES;
 use crate::policy::Profile;
 
 /// The directives of a profile.
@@ -39,6 +40,10 @@ pub(super) const KEYS: &[&str] = &[
     "max_logins",
     "hidepid",
     "on_logout",
+    "loopback",
+    "loopback_wildcard",
+    "loopback_services",
+    "loopback_peers",
     "strict",
 ];
 
@@ -85,6 +90,15 @@ pub(super) fn read(reader: &mut Reader<'_>, named: Origin, table: &DeTable<'_>) 
             "max_logins" => values.max_logins = reader.scalar(value, Limit::logins),
             "hidepid" => values.hidepid = reader.scalar(value, HidePid::parse),
             "on_logout" => values.on_logout = reader.scalar(value, OnLogout::parse),
+            "loopback" => values.loopback = reader.scalar(value, Privacy::parse),
+            "loopback_wildcard" => {
+                values.loopback_wildcard = reader.scalar(value, Wildcard::parse);
+            }
+            "loopback_services" => values.loopback_services = services(reader, value),
+            "loopback_peers" => {
+                let origin = reader.origin(value.span());
+                values.loopback_peers = Some(Sourced { value: reader.matches(value), origin });
+            }
             "strict" => values.strict = reader.scalar(value, value::boolean),
             unknown => {
                 let help = misplaced(unknown);
@@ -123,6 +137,18 @@ fn io(
         limits.push(limit.value);
     }
     Some(Sourced { value: limits, origin: reader.origin(value.span()) })
+}
+
+fn services(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<Sourced<Vec<Port>>> {
+    let entries = reader.list(value, "ports: [53, \"smtp\"]");
+    if entries.len() > MOST_SERVICES {
+        let message = format!("{} ports, where at most {MOST_SERVICES} can be", entries.len());
+        reader.refuse(value.span(), message, "name only what users are to reach");
+        return None;
+    }
+    let ports = entries.iter().filter_map(|entry| reader.scalar(entry, Port::parse));
+    let ports = ports.map(|port| port.value).collect();
+    Some(Sourced { value: ports, origin: reader.origin(value.span()) })
 }
 
 fn limits(

@@ -4,6 +4,7 @@
 //! mistake and would have an administrator find the next one at the next login.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use cgsandbox_protocol::Login;
@@ -14,11 +15,22 @@ use super::diagnostic::{Locator, Origin, Problem, SourceText, Sourced, did_you_m
 use super::syntax;
 use super::value::{self, Invalid, Scalar};
 use super::{pattern, place, profile};
+use crate::loopback::address::Network4;
 use crate::policy::{Match, Profile, Rule};
 
 /// The keys at the top of a file.
-pub(super) const TOP_KEYS: &[&str] =
-    &["version", "on_error", "exempt", "services", "cgroup_root", "profile", "rule"];
+pub(super) const TOP_KEYS: &[&str] = &[
+    "version",
+    "on_error",
+    "exempt",
+    "services",
+    "cgroup_root",
+    "loopback_pool",
+    "loopback_prefix",
+    "loopback_addresses",
+    "profile",
+    "rule",
+];
 
 /// More than this nobody reads, and the search for what was meant takes time.
 pub(super) const MOST_PROBLEMS: usize = 100;
@@ -33,6 +45,9 @@ pub(super) struct Layer {
     pub exempt: Option<Match>,
     pub services: Option<Vec<String>>,
     pub cgroup_root: Option<String>,
+    pub loopback_pool: Option<Network4>,
+    pub loopback_prefix: Option<Ipv6Addr>,
+    pub loopback_addresses: BTreeMap<String, Sourced<Ipv4Addr>>,
     pub profiles: BTreeMap<String, Draft>,
     pub rules: Vec<Rule>,
     /// Whether an entry of `exempt` could not be read.
@@ -93,6 +108,14 @@ impl Reader<'_> {
                 "cgroup_root" => {
                     layer.cgroup_root = self.text(value, place::cgroup_root).map(|root| root.value);
                 }
+                "loopback_pool" => {
+                    layer.loopback_pool = self.text(value, place::pool).map(|pool| pool.value);
+                }
+                "loopback_prefix" => {
+                    layer.loopback_prefix =
+                        self.text(value, place::prefix).map(|prefix| prefix.value);
+                }
+                "loopback_addresses" => layer.loopback_addresses = self.addresses(value),
                 "profile" => layer.profiles = self.profiles(value),
                 "rule" => layer.rules = self.rules(value),
                 unknown => {
@@ -116,6 +139,21 @@ impl Reader<'_> {
         let services = self.list(value, "PAM services: [\"sshd\"]");
         let read = services.iter().filter_map(|value| self.text(value, place::service));
         read.map(|service| service.value).collect()
+    }
+
+    fn addresses(&mut self, value: &Value<'_>) -> BTreeMap<String, Sourced<Ipv4Addr>> {
+        let Some(table) = value.get_ref().as_table() else {
+            let help = "write [loopback_addresses], and USER = \"127.64.0.9\" in the lines below";
+            self.refuse(value.span(), "loopback_addresses is a table", help);
+            return BTreeMap::new();
+        };
+        let mut addresses = BTreeMap::new();
+        for (name, value) in table {
+            if let Some(address) = self.text(value, place::address) {
+                addresses.insert(name.get_ref().to_string(), address);
+            }
+        }
+        addresses
     }
 
     fn profiles(&mut self, value: &Value<'_>) -> BTreeMap<String, Draft> {
@@ -187,7 +225,8 @@ impl Reader<'_> {
         Some(Rule { matches, profile: profile?, origin })
     }
 
-    fn matches(&mut self, value: &Value<'_>) -> Match {
+    /// A list of patterns.
+    pub(super) fn matches(&mut self, value: &Value<'_>) -> Match {
         let entries = self.list(value, "users: \"*\", or [\"@staff\", \"!bob\"]");
         let before = self.problems.len();
         let patterns: Vec<_> =

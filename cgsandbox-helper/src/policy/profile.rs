@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::config::value::{
-    CpuQuota, CpuSet, HidePid, IoLimit, Limit, Memory, OnLogout, Rlimit, RlimitPair, Weight,
+    CpuQuota, CpuSet, HidePid, IoLimit, Limit, Memory, OnLogout, Port, Privacy, Rlimit, RlimitPair,
+    Weight, Wildcard,
 };
 use crate::config::{Origin, Sourced};
+use crate::policy::Match;
 
 /// A `[profile.NAME]`. What is none is not written there, nor in what it inherits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,6 +36,10 @@ pub struct Profile {
     pub max_logins: Option<Sourced<Limit>>,
     pub hidepid: Option<Sourced<HidePid>>,
     pub on_logout: Option<Sourced<OnLogout>>,
+    pub loopback: Option<Sourced<Privacy>>,
+    pub loopback_wildcard: Option<Sourced<Wildcard>>,
+    pub loopback_services: Option<Sourced<Vec<Port>>>,
+    pub loopback_peers: Option<Sourced<Match>>,
     pub strict: Option<Sourced<bool>>,
 }
 
@@ -81,6 +87,10 @@ impl Profile {
         inherit(&mut self.max_logins, &other.max_logins);
         inherit(&mut self.hidepid, &other.hidepid);
         inherit(&mut self.on_logout, &other.on_logout);
+        inherit(&mut self.loopback, &other.loopback);
+        inherit(&mut self.loopback_wildcard, &other.loopback_wildcard);
+        inherit(&mut self.loopback_services, &other.loopback_services);
+        inherit(&mut self.loopback_peers, &other.loopback_peers);
         inherit(&mut self.strict, &other.strict);
         self
     }
@@ -127,6 +137,10 @@ impl Profile {
         all.add("max_logins", &self.max_logins);
         all.add("hidepid", &self.hidepid);
         all.add("on_logout", &self.on_logout);
+        all.add("loopback", &self.loopback);
+        all.add("loopback_wildcard", &self.loopback_wildcard);
+        all.add_list("loopback_services", &self.loopback_services);
+        all.add("loopback_peers", &self.loopback_peers);
         all.add("strict", &self.strict);
         all.0
     }
@@ -141,9 +155,9 @@ impl Settings {
         }
     }
 
-    fn add_list(&mut self, directive: &'static str, list: &Option<Sourced<Vec<IoLimit>>>) {
+    fn add_list<T: ToString>(&mut self, directive: &'static str, list: &Option<Sourced<Vec<T>>>) {
         if let Some(list) = list {
-            let all: Vec<String> = list.iter().map(IoLimit::to_string).collect();
+            let all: Vec<String> = list.iter().map(T::to_string).collect();
             self.push(directive, all.join(", "), &list.origin);
         }
     }

@@ -71,6 +71,66 @@ impl fmt::Display for OnLogout {
     }
 }
 
+/// Whose `127.0.0.1` and `::1` a user's programs mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Privacy {
+    /// The machine's, as everybody's.
+    #[default]
+    Shared,
+    /// The user's own.
+    Private,
+}
+
+impl Privacy {
+    /// As in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Privacy::Shared => "shared",
+            Privacy::Private => "private",
+        }
+    }
+
+    pub(in crate::config) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+        one_of(scalar, &[Privacy::Shared, Privacy::Private], Privacy::name)
+    }
+}
+
+impl fmt::Display for Privacy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where a server listens that asks for all addresses, `0.0.0.0` or `::`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wildcard {
+    /// On all of them, so that the network reaches it.
+    #[default]
+    All,
+    /// On the user's own localhost only.
+    Localhost,
+}
+
+impl Wildcard {
+    /// As in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Wildcard::All => "all",
+            Wildcard::Localhost => "localhost",
+        }
+    }
+
+    pub(in crate::config) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+        one_of(scalar, &[Wildcard::All, Wildcard::Localhost], Wildcard::name)
+    }
+}
+
+impl fmt::Display for Wildcard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// `deny` or `allow`.
 pub(in crate::config) fn login(scalar: Scalar<'_>) -> Result<Login, Invalid> {
     one_of(scalar, &[Login::Deny, Login::Allow], Login::name)

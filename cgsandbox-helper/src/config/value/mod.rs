@@ -10,14 +10,16 @@ mod count;
 mod cpu;
 mod io;
 mod memory;
+mod port;
 mod rlimit;
 
 pub(super) use choice::login;
-pub use choice::{HidePid, OnLogout};
+pub use choice::{HidePid, OnLogout, Privacy, Wildcard};
 pub use count::{Limit, Weight};
 pub use cpu::{CpuQuota, CpuSet};
 pub use io::IoLimit;
 pub use memory::{Memory, Percent};
+pub use port::Port;
 pub use rlimit::{Rlimit, RlimitPair, RlimitValue};
 
 /// A TOML value that is neither a table nor an array, as it is written.

@@ -1,0 +1,105 @@
+//! Who has which address now: `/run/cgsandbox/loopback/address/IPV4`, a symlink to `UID IPV6`,
+//! and `user/UID/loopback`, a symlink to `IPV4`.
+//!
+//! Who is logged in keeps the address for as long as anything of the user is there, whatever
+//! becomes of the configuration: servers are bound to it. Whoever changes anything here holds the
+//! lock `loopback`.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::address::Address;
+use super::{Loopback, interface};
+use crate::error::{Error, Result};
+use crate::state::{State, make_directory, names_in};
+
+/// An address that somebody has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    pub uid: u32,
+    pub address: Address,
+}
+
+impl Claim {
+    /// What the user has.
+    pub fn of(state: &State, uid: u32) -> Option<Self> {
+        let name = std::fs::read_link(own_link(state, uid)).ok()?;
+        Self::read(state, name.to_str()?).filter(|claim| claim.uid == uid)
+    }
+
+    /// What everybody has.
+    pub fn all(state: &State) -> Vec<Self> {
+        let names = names_in(&directory(state));
+        names.iter().filter_map(|name| Self::read(state, name)).collect()
+    }
+
+    fn read(state: &State, name: &str) -> Option<Self> {
+        let target = std::fs::read_link(directory(state).join(name)).ok()?;
+        let (uid, v6) = target.to_str()?.split_once(' ')?;
+        let v6: Ipv6Addr = v6.parse().ok()?;
+        let v4: Ipv4Addr = name.parse().ok()?;
+        let number = u32::try_from(u128::from(v6) & u128::from(u64::MAX)).ok()?;
+        Some(Claim { uid: uid.parse().ok()?, address: Address { number, v4, v6 } })
+    }
+
+    /// What the user has already, or what `loopback` has for it.
+    pub fn make(state: &State, uid: u32, loopback: &Loopback) -> Result<Self> {
+        let usable = |claim: &Claim| loopback.pool.of_v4(claim.address.v4) == Some(claim.address);
+        match Self::of(state, uid) {
+            Some(claim) if usable(&claim) => return Ok(claim),
+            Some(claim) => claim.give_up(state)?,
+            None => {}
+        }
+        let claim = Claim { uid, address: loopback.address };
+        let path = claim.path(state);
+        make_directory(&directory(state))?;
+        if let Some(other) = Self::read(state, &claim.address.v4.to_string())
+            && other.uid != uid
+            && state.user(other.uid).exists()
+        {
+            let cause = format!(
+                "uid {} has it, who is logged in; give one of them another in [loopback_addresses]",
+                other.uid
+            );
+            return Err(Error::new("take", format!("address {}", claim.address.v4), cause));
+        }
+        put(&path, &format!("{uid} {}", claim.address.v6))?;
+        put(&own_link(state, uid), &claim.address.v4.to_string())?;
+        Ok(claim)
+    }
+
+    /// The address is nobody's from then on.
+    pub fn give_up(self, state: &State) -> Result<()> {
+        // First lo: what has no claim is never looked for there.
+        let failed = Error::os("remove from lo", self.address.v6);
+        interface::remove(self.address.v6).map_err(failed)?;
+        for link in [self.path(state), own_link(state, self.uid)] {
+            match std::fs::remove_file(&link) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::os("remove", link.display())(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, state: &State) -> PathBuf {
+        directory(state).join(self.address.v4.to_string())
+    }
+}
+
+fn directory(state: &State) -> PathBuf {
+    super::directory_in(state).join("address")
+}
+
+fn own_link(state: &State, uid: u32) -> PathBuf {
+    state.user(uid).join("loopback")
+}
+
+/// Makes a symlink, in place of one that a crash has left.
+fn put(link: &Path, target: &str) -> Result<()> {
+    let _ = std::fs::remove_file(link);
+    symlink(target, link).map_err(Error::os("write", link.display()))
+}

@@ -1,0 +1,89 @@
+//! The users' IPv6 addresses on `lo`. IPv4 needs none: all of 127.0.0.0/8 is local already.
+
+use std::io;
+use std::net::Ipv6Addr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
+};
+
+use crate::kernel_file;
+
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+/// NLM_F_REQUEST and NLM_F_ACK.
+const ASK: u16 = 1 | 4;
+/// NLM_F_EXCL and NLM_F_CREATE.
+const CREATE: u16 = 0x200 | 0x400;
+/// Nobody else can have it, so there is nothing to detect.
+const IFA_F_NODAD: u8 = 0x02;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const RT_SCOPE_HOST: u8 = 254;
+const AF_INET6: u8 = 10;
+const LO: u32 = 1;
+
+/// Whether this host has IPv6 on `lo`.
+pub fn has_ipv6() -> bool {
+    addresses().contains(&Ipv6Addr::LOCALHOST)
+}
+
+/// Those of `lo`.
+pub fn addresses() -> Vec<Ipv6Addr> {
+    let text = kernel_file::read("/proc/net/if_inet6").unwrap_or_default();
+    let on_lo = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let address = u128::from_str_radix(fields.next()?, 16).ok()?;
+        (fields.next_back()? == "lo").then(|| Ipv6Addr::from(address))
+    };
+    text.lines().filter_map(on_lo).collect()
+}
+
+/// Adds an address; one that is there already is fine.
+pub fn add(address: Ipv6Addr) -> io::Result<()> {
+    match ask(RTM_NEWADDR, CREATE, address) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}
+
+/// Removes an address; one that is not there is fine.
+pub fn remove(address: Ipv6Addr) -> io::Result<()> {
+    match ask(RTM_DELADDR, 0, address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(()),
+        result => result,
+    }
+}
+
+/// rtnetlink(7): one request, one acknowledgement.
+fn ask(what: u16, flags: u16, address: Ipv6Addr) -> io::Result<()> {
+    let mut body = vec![AF_INET6, 128, IFA_F_NODAD, RT_SCOPE_HOST];
+    body.extend(LO.to_ne_bytes());
+    for kind in [IFA_LOCAL, IFA_ADDRESS] {
+        body.extend(20_u16.to_ne_bytes());
+        body.extend(kind.to_ne_bytes());
+        body.extend(address.octets());
+    }
+    let mut message = u32::try_from(16 + body.len()).unwrap_or_default().to_ne_bytes().to_vec();
+    message.extend(what.to_ne_bytes());
+    message.extend((ASK | flags).to_ne_bytes());
+    message.extend([0; 8]);
+    message.extend(body);
+    let socket: OwnedFd = socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkRoute,
+    )?;
+    send(socket.as_raw_fd(), &message, MsgFlags::empty())?;
+    let mut answer = [0_u8; 1024];
+    let length = recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
+    // struct nlmsghdr, then struct nlmsgerr, which begins with the error or 0.
+    let error = answer.get(16..20).filter(|_| length >= 20).and_then(|field| field.try_into().ok());
+    match error.map(i32::from_ne_bytes) {
+        Some(0) => Ok(()),
+        Some(error) => Err(io::Error::from_raw_os_error(-error)),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}

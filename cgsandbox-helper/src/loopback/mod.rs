@@ -1,0 +1,178 @@
+//! Private localhost: every user's 127.0.0.1 and ::1 are addresses of the user's own.
+//!
+//! ```text
+//! address     uid              -> Address    which addresses are whose; pure
+//! rules       Record + address -> Verdict    what they mean; the programs' model
+//! programs    Record           -> BPF        the same in the kernel's instructions
+//! set         BPF              -> cgroup     loaded once, attached to each user's cgroup
+//! claim       Address          -> /run       who has which address now
+//! interface   Address          -> lo         IPv6 addresses must be on an interface
+//! peers       Policy           -> Reach      who may reach whose address
+//! ```
+
+pub mod address;
+mod claim;
+mod interface;
+mod peers;
+mod programs;
+mod record;
+#[cfg(test)]
+mod rules;
+mod set;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cgroup::{Tree, Version};
+use crate::error::{Error, Result};
+use crate::policy::{Policy, Subject};
+use crate::state::{Lock, State, make_directory};
+use address::{Address, Pool};
+use claim::Claim;
+use record::Record;
+use set::{Cgroup, Set};
+
+pub use record::MOST_SERVICES;
+
+/// What one user's localhost is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loopback {
+    /// The addresses, unless the user is logged in with others already.
+    pub address: Address,
+    /// What they are from.
+    pub pool: Pool,
+    /// Whether a server on all addresses is one on the user's own.
+    pub wildcard_is_own: bool,
+    /// The ports of the system's localhost that stay reachable.
+    pub services: Vec<u16>,
+}
+
+/// Why no user of this host can have a localhost of its own, as far as looking tells.
+pub fn lack(tree: &Tree) -> Option<String> {
+    let v2 = tree.hierarchies().iter().any(|hierarchy| hierarchy.version == Version::Unified);
+    (!v2).then(|| "BPF programs need a cgroup v2 hierarchy, and none is mounted".to_owned())
+}
+
+/// Whether the kernel takes the programs; root's to ask.
+pub fn try_out() -> std::io::Result<()> {
+    Set::try_out()
+}
+
+/// Whether an error means that this kernel has no such programs, or keeps them from root here.
+pub fn is_lack(error: &Error) -> bool {
+    use rustix::io::Errno;
+    let lacks = [Errno::PERM, Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
+    lacks.iter().any(|errno| error.errno == Some(errno.raw_os_error()))
+}
+
+/// Makes localhost the user's own in the user's cgroup, and brings up to date who may reach it.
+/// The address that it has from then on.
+pub fn give(
+    state: &State,
+    tree: &Tree,
+    policy: &Policy,
+    subject: &Subject,
+    loopback: &Loopback,
+    patience: Duration,
+) -> Result<Address> {
+    let uid = subject.uid;
+    let directory = directory_of(tree, uid).ok_or_else(|| {
+        Error::new("find", format!("the v2 cgroup of uid {uid}"), "it is not there")
+    })?;
+    make_directory(&directory_in(state))?;
+    let _lock = lock(state, patience)?;
+    let cgroup = Cgroup::open(&directory)?;
+    let set = Set::obtain(state)?;
+    let was_private = Claim::of(state, uid).is_some();
+    let given = (|| {
+        let claim = Claim::make(state, uid, loopback)?;
+        let address = claim.address;
+        if interface::has_ipv6() {
+            let failed = Error::os("add to lo", address.v6);
+            interface::add(address.v6).map_err(failed)?;
+        }
+        let record = Record {
+            address,
+            pool: loopback.pool,
+            wildcard_is_own: loopback.wildcard_is_own,
+            namespace: cgsandbox_bpf::netns_cookie()
+                .map_err(Error::os("ask for", "the network namespace"))?,
+            services: loopback.services.clone(),
+        };
+        set.attach(&cgroup, &record.to_bytes())?;
+        peers::update(state, &set, policy, subject, address)?;
+        Ok(address)
+    })();
+    if given.is_err() && !was_private {
+        // The first error is the one to tell.
+        let _ = cgroup.clear();
+    }
+    given
+}
+
+/// Gives a user whom the policy wants to have the system's localhost that back.
+pub fn withdraw(state: &State, tree: &Tree, uid: u32, patience: Duration) -> Result<()> {
+    if Claim::of(state, uid).is_none() {
+        return Ok(());
+    }
+    let _lock = lock(state, patience)?;
+    if let Some(directory) = directory_of(tree, uid) {
+        Cgroup::open(&directory)?.clear()?;
+    }
+    give_up(state, uid)
+}
+
+/// Forgets the address of a user who is gone. The programs went with the cgroup.
+pub fn release(state: &State, uid: u32) -> Result<()> {
+    if Claim::of(state, uid).is_none() {
+        return Ok(());
+    }
+    let _lock = lock(state, PATIENCE)?;
+    give_up(state, uid)
+}
+
+/// Forgets the addresses of users of whom nothing else is left.
+pub fn forget_unused(state: &State) -> Result<()> {
+    let unused = |uid: &u32| !state.user(*uid).exists();
+    if !Claim::all(state).iter().any(|claim| unused(&claim.uid)) {
+        return Ok(());
+    }
+    let _lock = lock(state, PATIENCE)?;
+    for claim in Claim::all(state).into_iter().filter(|claim| unused(&claim.uid)) {
+        claim.give_up(state)?;
+    }
+    Ok(())
+}
+
+/// The addresses that a user has now.
+pub fn address_of(state: &State, uid: u32) -> Option<Address> {
+    Claim::of(state, uid).map(|claim| claim.address)
+}
+
+/// How long to wait for a login that is under way when there is no deadline to keep.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+fn give_up(state: &State, uid: u32) -> Result<()> {
+    let Some(claim) = Claim::of(state, uid) else { return Ok(()) };
+    if let Some(set) = Set::in_use(state) {
+        set.forget(claim.address.number)?;
+    }
+    claim.give_up(state)
+}
+
+fn lock(state: &State, patience: Duration) -> Result<Lock> {
+    state.lock_loopback(patience)
+}
+
+fn directory_in(state: &State) -> PathBuf {
+    state.directory().join("loopback")
+}
+
+/// The user's cgroup, in the hierarchy that BPF programs are attached in.
+fn directory_of(tree: &Tree, uid: u32) -> Option<PathBuf> {
+    let v2 = tree.hierarchies().iter().find(|h| h.version == Version::Unified)?;
+    Some(tree.user_in(v2, uid)).filter(|directory| directory.is_dir())
+}
+
+#[cfg(test)]
+mod tests;

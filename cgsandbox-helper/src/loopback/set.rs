@@ -1,0 +1,218 @@
+//! The programs as the kernel has them: loaded once, used by all users, gone with the last.
+//!
+//! Nothing is pinned. What is attached stays by itself; a later helper finds it by the ids in
+//! `/run/cgsandbox/loopback/programs`, and believes the kernel only if programs and maps of these
+//! ids still are what was noted.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use cgsandbox_bpf::{self as bpf, AttachType, MapFd, MapKind, ProgramFd};
+
+use super::peers::Pairs;
+use super::programs::{ALL, Named};
+use super::record::{SIZE, reach_key, reach_of_key};
+use crate::error::{Error, Result};
+use crate::state::State;
+
+/// More pairs of users than a machine has sessions; entries are made as they come.
+const MOST_REACH: u32 = 1 << 20;
+
+/// How the names of our programs begin.
+const OURS: &[u8] = b"cgsbx_";
+
+/// All programs, and the maps that they share.
+#[derive(Debug)]
+pub struct Set {
+    programs: Vec<(Named, ProgramFd, u32)>,
+    records: MapFd,
+    reach: MapFd,
+}
+
+/// The v2 cgroup of a user.
+#[derive(Debug)]
+pub struct Cgroup {
+    directory: File,
+    path: PathBuf,
+    /// As the maps know it: on v2 the id is the inode's number.
+    id: u64,
+}
+
+impl Cgroup {
+    /// At `path`.
+    pub fn open(path: &Path) -> Result<Self> {
+        let failed = || Error::os("open", path.display());
+        let directory = File::open(path).map_err(failed())?;
+        let id = directory.metadata().map_err(failed())?.ino();
+        Ok(Cgroup { directory, path: path.to_owned(), id })
+    }
+
+    fn attached(&self, at: AttachType) -> Result<Vec<u32>> {
+        let failed = Error::os("ask for the BPF programs of", self.path.display());
+        bpf::attached(self.directory.as_fd(), at).map_err(failed)
+    }
+
+    /// Takes every program of ours off, of whichever set; others' stay.
+    pub fn clear(&self) -> Result<()> {
+        for (_, at, _) in ALL {
+            for id in self.attached(at)? {
+                if let Ok(program) = bpf::program_of_id(id)
+                    && program.info().is_ok_and(|info| info.name.starts_with(OURS))
+                {
+                    self.detach(&program, at)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn detach(&self, program: &ProgramFd, at: AttachType) -> Result<()> {
+        let failed = Error::os("detach a BPF program from", self.path.display());
+        bpf::detach(self.directory.as_fd(), program, at).map_err(failed)
+    }
+}
+
+impl Set {
+    /// The set that is in use, or a new one. Whoever asks holds the lock `loopback`.
+    pub fn obtain(state: &State) -> Result<Self> {
+        if let Some(set) = Self::in_use(state) {
+            return Ok(set);
+        }
+        let note = super::directory_in(state).join("programs");
+        let set = Self::load().map_err(Error::os("load", "the BPF programs of loopback"))?;
+        state.write(&note, set.to_text()?.as_bytes())?;
+        Ok(set)
+    }
+
+    /// The set that is in use.
+    pub fn in_use(state: &State) -> Option<Self> {
+        let note = super::directory_in(state).join("programs");
+        std::fs::read_to_string(note).ok().and_then(|text| Self::find(&text))
+    }
+
+    /// Has the kernel verify all programs, and forgets them.
+    pub fn try_out() -> io::Result<()> {
+        Self::load().map(drop)
+    }
+
+    fn load() -> io::Result<Self> {
+        let size = u32::try_from(SIZE).unwrap_or_default();
+        let records = bpf::create_map(c"cgsbx_records", MapKind::CgroupStorage, 8, size)?;
+        let reach = bpf::create_map(c"cgsbx_reach", MapKind::Hash(MOST_REACH), 8, 1)?;
+        let mut programs = Vec::new();
+        for named @ (name, at, build) in ALL {
+            let program = bpf::load(name, at, &build(), &[&records, &reach])?;
+            let id = program.info()?.id;
+            programs.push((named, program, id));
+        }
+        Ok(Set { programs, records, reach })
+    }
+
+    /// What [`Self::to_text`] has noted, if all of it is still that.
+    fn find(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        if lines.next() != Some(&version()) {
+            return None;
+        }
+        let (records, reach) = lines.next()?.split_once(' ')?;
+        let maps = [records.parse().ok()?, reach.parse().ok()?];
+        let mut programs = Vec::new();
+        for named in ALL {
+            let (id, tag) = lines.next()?.split_once(' ')?;
+            let id = id.parse().ok()?;
+            let program = bpf::program_of_id(id).ok()?;
+            let info = program.info().ok()?;
+            let same = format!("{:02x?}", info.tag) == tag
+                && info.maps.iter().all(|map| maps.contains(map));
+            programs.push(same.then_some((named, program, id))?);
+        }
+        let [records, reach] = maps.map(bpf::map_of_id);
+        Some(Set { programs, records: records.ok()?, reach: reach.ok()? })
+    }
+
+    fn to_text(&self) -> Result<String> {
+        let failed = || Error::os("ask about", "the BPF programs of loopback");
+        let ids = [self.records.id(), self.reach.id()];
+        let [records, reach] = ids.map(|id| id.map_err(failed()));
+        let mut text = format!("{}\n{} {}\n", version(), records?, reach?);
+        for (_, program, id) in &self.programs {
+            let tag = program.info().map_err(failed())?.tag;
+            let _ = writeln!(text, "{id} {tag:02x?}");
+        }
+        Ok(text)
+    }
+
+    /// Attaches every program that is not attached yet, with `record` in place before the first
+    /// that changes anything, and makes sure of it.
+    pub fn attach(&self, cgroup: &Cgroup, record: &[u8; SIZE]) -> Result<()> {
+        let mut has_record = false;
+        for ((_, at, _), program, id) in &self.programs {
+            let there = cgroup.attached(*at)?;
+            if !there.contains(id) {
+                let failed = Error::os("attach a BPF program to", cgroup.path.display());
+                bpf::attach(cgroup.directory.as_fd(), program, *at).map_err(failed)?;
+            }
+            if !has_record {
+                let failed = Error::os("put a record for", cgroup.path.display());
+                self.records.put(cgroup.id.to_ne_bytes(), record).map_err(failed)?;
+                has_record = true;
+            }
+            // An older version's, of before an upgrade.
+            for other in there.iter().filter(|other| *other != id) {
+                if let Ok(old) = bpf::program_of_id(*other)
+                    && old.info().is_ok_and(|info| info.name.starts_with(OURS))
+                {
+                    cgroup.detach(&old, *at)?;
+                }
+            }
+        }
+        for ((name, at, _), _, id) in &self.programs {
+            if !cgroup.attached(*at)?.contains(id) {
+                let cause = format!("the kernel does not show {} there", name.to_string_lossy());
+                return Err(Error::new("attach BPF programs to", cgroup.path.display(), cause));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `wanted` all that the programs know of pairs with `number` in them.
+    pub fn replace(&self, number: u32, wanted: &Pairs) -> Result<()> {
+        let changed = (|| {
+            for ((owner, sender), reach) in wanted {
+                self.reach.put(reach_key(*owner, *sender), &[*reach as u8])?;
+            }
+            let mut gone = Vec::new();
+            let mut key = None;
+            while let Some(next) = self.reach.next_key(key)? {
+                let pair = reach_of_key(next);
+                if (pair.0 == number || pair.1 == number) && !wanted.contains_key(&pair) {
+                    gone.push(next);
+                }
+                key = Some(next);
+            }
+            gone.into_iter().try_for_each(|key| self.reach.remove(key))
+        })();
+        changed.map_err(Error::os("change", "who may reach whose localhost"))
+    }
+
+    /// Nobody may reach `number`, nor it anybody.
+    pub fn forget(&self, number: u32) -> Result<()> {
+        self.replace(number, &Pairs::new())
+    }
+}
+
+/// Tells the programs of this build from those of another.
+fn version() -> String {
+    let mut hasher = DefaultHasher::new();
+    for (name, at, build) in ALL {
+        let program = build();
+        let encoded: Vec<u64> = program.instructions.iter().map(|one| one.encode()).collect();
+        (name, at as u32, encoded, SIZE).hash(&mut hasher);
+    }
+    format!("{:016x}", hasher.finish())
+}
