@@ -15,7 +15,7 @@ use crate::plan::{Plan, Sandbox};
 use crate::policy::{Choice, Policy, Subject, Unconfined, Verdict};
 use crate::state::State;
 use crate::systemd::{self, Overridden};
-use crate::{namespace, subject, teardown};
+use crate::{loopback, namespace, subject, teardown};
 
 /// What becomes of one login.
 #[derive(Debug)]
@@ -104,8 +104,7 @@ pub enum Fate<'a> {
 
 /// Explains a login of `user`, a name or a uid, through the PAM service `service`.
 pub fn explain(user: &str, service: &str) -> Result<Explanation> {
-    let name = name_of(user)?;
-    let subject = subject::resolve(&name, false)?;
+    let subject = subject::find(user, false)?;
     let line = Directories::of_host().stack(service).and_then(|stack| stack.line().cloned());
     let mut explanation = Explanation {
         service: service.to_owned(),
@@ -124,14 +123,6 @@ pub fn explain(user: &str, service: &str) -> Result<Explanation> {
 /// The configuration that the module names to the helper.
 pub fn sources_of(line: &Line) -> Sources {
     line.argument("config").map_or(Sources::System, |path| Sources::File(path.into()))
-}
-
-/// The name of a user by that name, else of the one with that uid.
-fn name_of(user: &str) -> Result<String> {
-    let known = nix::unistd::User::from_name(user).ok().flatten().is_some();
-    let uid = user.parse().ok().filter(|_| !known).map(nix::unistd::Uid::from_raw);
-    let by_uid = uid.and_then(|uid| nix::unistd::User::from_uid(uid).ok().flatten());
-    Ok(by_uid.map_or_else(|| user.to_owned(), |user| user.name))
 }
 
 impl Explanation {
@@ -211,6 +202,7 @@ impl Explanation {
         let mut missing = sandbox.missing.clone();
         if is_root {
             missing.extend(unraisable(&sandbox.rlimits)?);
+            missing.extend(sandbox.loopback.as_ref().and_then(|_| untaken()));
         }
         let uid = self.subject.uid;
         let sessions = is_root.then(|| teardown::live_sessions(state, uid).len() as u64);
@@ -273,6 +265,12 @@ impl Prospect {
         }
         Fate::Confined { missing: &self.missing }
     }
+}
+
+/// Why the kernel does not take the programs of a private localhost, if it does not.
+fn untaken() -> Option<Unfit> {
+    let why = loopback::try_out().err()?.to_string();
+    Some(Unfit { directive: "loopback", why })
 }
 
 /// The rlimits that root may not set here. Without the capability nobody's hard limit can be

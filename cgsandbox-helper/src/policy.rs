@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use cgsandbox_protocol::Login;
 
+use crate::config::value::Privacy;
 use crate::config::{Origin, Sourced};
 use crate::loopback::address::{Address, Pool};
 
@@ -154,10 +155,24 @@ impl Policy {
 
     /// The addresses of a user's own localhost, where it has one; none where the uid has none.
     pub fn address_of(&self, subject: &Subject) -> Option<Address> {
+        let given = self.given_address(subject).map(|address| address.value);
+        given.or_else(|| self.pool.of_uid(subject.uid))
+    }
+
+    /// What the configuration gives the user explicitly.
+    pub(crate) fn given_address(&self, subject: &Subject) -> Option<&Sourced<Address>> {
         let names = [Some(&subject.name), subject.canonical.as_ref()];
         let by_name = names.into_iter().flatten().find_map(|name| self.addresses.get(name));
-        let given = by_name.or_else(|| self.addresses.get(&subject.uid.to_string()));
-        given.map(|address| address.value).or_else(|| self.pool.of_uid(subject.uid))
+        by_name.or_else(|| self.addresses.get(&subject.uid.to_string()))
+    }
+
+    /// Whether the user's sessions have a localhost of their own.
+    pub fn is_private(&self, subject: &Subject) -> bool {
+        let confined = |service: &String| match self.choose(subject, service) {
+            Choice::Confined(confined) => Some(confined.profile.loopback?.value),
+            Choice::Unconfined(_) => None,
+        };
+        self.services.iter().find_map(confined) == Some(Privacy::Private)
     }
 
     /// Whether anybody may reach another's localhost.

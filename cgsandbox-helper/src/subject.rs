@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use nix::unistd::{Gid, Group, User, getgrouplist};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 use crate::error::{Error, Result};
 use crate::policy::{Subject, Who};
@@ -30,6 +30,21 @@ pub fn resolve(name: &str, groups: bool) -> Result<Subject> {
         gid: user.gid.as_raw(),
         groups,
     })
+}
+
+/// The user of this name, else the one with this uid.
+pub fn find(user: &str, groups: bool) -> Result<Subject> {
+    let known = User::from_name(user).ok().flatten().is_some();
+    let uid = user.parse().ok().filter(|_| !known).map(Uid::from_raw);
+    let by_uid = uid.and_then(|uid| User::from_uid(uid).ok().flatten());
+    resolve(&by_uid.map_or_else(|| user.to_owned(), |user| user.name), groups)
+}
+
+/// The users of this machine's own passwd(5); a directory may have too many to ask for.
+pub fn local(groups: bool) -> Vec<Subject> {
+    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let names = text.lines().filter_map(|line| line.split(':').next());
+    names.filter_map(|name| resolve(name, groups).ok()).collect()
 }
 
 /// All groups, the primary one included: member lists alone would miss it, and directory

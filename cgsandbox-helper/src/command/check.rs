@@ -35,6 +35,7 @@ pub(super) fn run(file: Option<&Path>, as_json: bool) -> Outcome {
 fn examine(texts: Vec<SourceText>, warnings: Vec<Problem>) -> Result<Findings, ConfigErrors> {
     let policy = config::parse(&texts)?;
     let mut problems = warnings;
+    problems.extend(config::collisions(&policy, &texts, &subject::local(policy.needs_groups())));
     problems.extend(config::lint(&policy, &texts, subject::is_known));
     Ok(Findings { policy: Some(policy), problems, texts })
 }
@@ -66,9 +67,9 @@ impl Findings {
             terminal::complain(&format!("{}\n", problem.render(&self.texts, colours)));
         }
         let warnings = counted(self.of(Severity::Warning).count(), "warning");
-        let Some(policy) = &self.policy else {
-            let errors = counted(self.of(Severity::Error).count(), "error");
-            return terminal::complain(&format!("{errors}, {warnings}\n"));
+        let errors = self.of(Severity::Error).count();
+        let Some(policy) = self.policy.as_ref().filter(|_| errors == 0) else {
+            return terminal::complain(&format!("{}, {warnings}\n", counted(errors, "error")));
         };
         let files: Vec<&str> = self.texts.iter().map(|source| &*source.path).collect();
         let profiles = counted(policy.profiles.len(), "profile");
@@ -79,7 +80,7 @@ impl Findings {
     fn to_json(&self) -> Value {
         let of = |severity| self.of(severity).map(problem_to_json).collect::<Vec<_>>();
         json!({
-            "ok": self.policy.is_some(),
+            "ok": self.of(Severity::Error).count() == 0,
             "errors": of(Severity::Error),
             "warnings": of(Severity::Warning),
             "files": self.texts.iter().map(|source| &*source.path).collect::<Vec<_>>(),

@@ -1,5 +1,6 @@
 //! `cgsandbox`: the administrator's command.
 
+mod address;
 mod check;
 mod doctor;
 mod enable;
@@ -59,6 +60,14 @@ enum Command {
         #[arg(value_hint = ValueHint::Username)]
         user: Option<String>,
     },
+    /// Print the addresses of USER's own localhost, IPv4 and IPv6, for scripts
+    ///
+    /// An ordinary user may ask for itself.
+    Address {
+        /// Name or uid
+        #[arg(value_hint = ValueHint::Username)]
+        user: String,
+    },
     /// Look for what keeps logins from landing in their sandboxes; change nothing
     Doctor {
         /// Whose login to try dry, besides root's; else an ordinary user's
@@ -106,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Check { file } => check::run(file.as_deref(), arguments.json),
         Command::Explain { user, service } => explain::run(&user, &service, arguments.json),
         Command::Status { user } => status::run(user.as_deref(), arguments.json),
+        Command::Address { user } => address::run(&user, arguments.json),
         Command::Doctor { user } => doctor::run(user.as_deref(), arguments.json),
         Command::Enable { services } => enable::enable(services, arguments.json),
         Command::Disable { services } => enable::disable(services, arguments.json),

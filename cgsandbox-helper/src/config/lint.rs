@@ -1,9 +1,10 @@
 //! What a usable configuration hardly means.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use super::diagnostic::{Problem, SourceText, Sourced};
-use crate::policy::{Match, Pattern, Policy, Rule, Who};
+use crate::policy::{Match, Pattern, Policy, Rule, Subject, Who};
 
 /// Warnings about `policy`, made from `texts`; `exists` asks NSS whether there is such a
 /// user or group.
@@ -21,6 +22,34 @@ pub fn lint(policy: &Policy, texts: &[SourceText], exists: impl Fn(&Who) -> bool
         }
     }
     warnings.into_iter().map(Problem::warning).collect()
+}
+
+/// Users among `users` whose private localhosts would be the same, or who can have none.
+pub fn collisions(policy: &Policy, texts: &[SourceText], users: &[Subject]) -> Vec<Problem> {
+    let file = texts.first().map(|source| &*source.path).unwrap_or_default();
+    let mut taken: BTreeMap<Ipv4Addr, &Subject> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for user in users.iter().filter(|user| policy.is_private(user)) {
+        let problem = |message: String| match policy.given_address(user) {
+            Some(given) => Problem::at(given.origin.clone(), message),
+            None => Problem::of(file, message),
+        };
+        let (name, uid) = (&user.name, user.uid);
+        let Some(address) = policy.address_of(user) else {
+            let message = format!("{name} (uid {uid}) has no address in {}", policy.pool.v4);
+            problems.push(problem(message).help("give it one in [loopback_addresses]"));
+            continue;
+        };
+        if let Some(other) = taken.insert(address.v4, user)
+            && other.uid != uid
+        {
+            let (v4, first) = (address.v4, &other.name);
+            let message = format!("{v4} would be the localhost of {first} and of {name}");
+            problems
+                .push(problem(message).help("give one of them another in [loopback_addresses]"));
+        }
+    }
+    problems
 }
 
 fn nobody_is_sandboxed(policy: &Policy, texts: &[SourceText]) -> Option<Problem> {

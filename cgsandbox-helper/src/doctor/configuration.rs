@@ -3,6 +3,7 @@
 use cgsandbox_protocol::Login;
 
 use super::Finding;
+use crate::config::value::Privacy;
 use crate::config::{self, ConfigErrors, DEFAULT_CGROUP_ROOT, Load, Sources};
 use crate::policy::Policy;
 use crate::state::State;
@@ -70,6 +71,16 @@ impl Configuration {
     pub(super) fn has_rlimits(&self) -> bool {
         let has =
             |policy: &Policy| policy.profiles.values().any(|one| !one.profile.limits.is_empty());
+        self.policy.as_ref().is_some_and(has)
+    }
+
+    /// Whether any profile gives users a localhost of their own.
+    pub(super) fn has_private_localhost(&self) -> bool {
+        let has = |policy: &Policy| {
+            let mut choices =
+                policy.profiles.values().filter_map(|one| one.profile.loopback.as_ref());
+            choices.any(|choice| choice.value == Privacy::Private)
+        };
         self.policy.as_ref().is_some_and(has)
     }
 

@@ -5,6 +5,7 @@ use rustix::thread::CapabilitySet;
 use super::Finding;
 use crate::cgroup::{Controller, Version};
 use crate::host::Host;
+use crate::loopback;
 
 const KERNEL: &str = "kernel";
 
@@ -45,8 +46,10 @@ const FEATURES: [Feature; 4] = [
     },
 ];
 
-pub(super) fn look(host: &Host) -> Vec<Finding> {
+/// `localhost`: whether anybody is to have one of its own.
+pub(super) fn look(host: &Host, localhost: bool) -> Vec<Finding> {
     let mut findings = vec![procfs(host)];
+    findings.extend(localhost.then(|| loopback(host)));
     findings.extend(features(host));
     findings.extend(capabilities());
     findings
@@ -58,6 +61,19 @@ fn procfs(host: &Host) -> Finding {
         Some(error) => {
             let what = format!("no user can have a /proc of its own: {error}");
             let remedy = "boot a newer kernel; hidepid = \"off\" says that it is not wanted";
+            Finding::problem(KERNEL, what).remedy(remedy)
+        }
+    }
+}
+
+fn loopback(host: &Host) -> Finding {
+    let lack = host.no_loopback.clone();
+    match lack.or_else(|| loopback::try_out().err().map(|error| error.to_string())) {
+        None => Finding::ok(KERNEL, "the BPF programs of loopback = \"private\" are taken (5.9)"),
+        Some(why) => {
+            let what = format!("no user can have a localhost of its own: {why}");
+            let remedy = "boot a newer kernel with cgroup v2; loopback = \"shared\" says that it \
+                          is not wanted";
             Finding::problem(KERNEL, what).remedy(remedy)
         }
     }

@@ -124,7 +124,7 @@ pub fn examine(user: Option<&str>) -> Result<Vec<Finding>> {
         Ok(mut host) => {
             host.foresee_cgroups();
             findings.extend(cgroups::look(&host));
-            findings.extend(kernel::look(&host));
+            findings.extend(kernel::look(&host, configuration.has_private_localhost()));
         }
         Err(error) => findings.push(Finding::problem("host", error.to_string())),
     }

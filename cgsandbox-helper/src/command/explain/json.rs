@@ -96,6 +96,12 @@ fn sandbox(prospect: &Prospect) -> Value {
         "elsewhere": prospect.elsewhere.iter().map(elsewhere).collect::<Vec<_>>(),
         "rlimits": sandbox.rlimits.iter().map(rlimit).collect::<Vec<_>>(),
         "hidepid": sandbox.hidepid.to_string(),
+        "loopback": sandbox.loopback.as_ref().map(|loopback| json!({
+            "ipv4": loopback.address.v4,
+            "ipv6": loopback.address.v6,
+            "services": loopback.services,
+            "wildcard_is_own": loopback.wildcard_is_own,
+        })),
         "max_logins": sandbox.max_logins,
         "sessions": prospect.sessions,
         "on_logout": sandbox.on_logout.to_string(),

@@ -6,9 +6,10 @@ use cgsandbox_protocol::Login;
 
 use super::terminal::{Table, hanging, heading, styled};
 use crate::cgroup::{Attribute, Owner};
-use crate::config::value::HidePid;
+use crate::config::value::{HidePid, Privacy};
 use crate::config::{ConfigErrors, Origin};
 use crate::explain::{Configuration, Explanation, Fate, Outcome, Prospect};
+use crate::loopback::address::Address;
 use crate::policy::{Confined, Loss, Rule, Subject, Unconfined};
 
 /// How many errors of the configuration, and of the rules for others, are shown.
@@ -184,6 +185,7 @@ fn settings(prospect: &Prospect, places: &Places) -> String {
     let silent = [
         ("hidepid", sandbox.hidepid.to_string()),
         ("on_logout", sandbox.on_logout.to_string()),
+        ("loopback", Privacy::default().to_string()),
         ("strict", sandbox.strict.to_string()),
     ];
     for (directive, value) in silent {
@@ -243,11 +245,24 @@ fn effects(prospect: &Prospect) -> String {
             hidepid => format!("an instance of its own, hidepid={hidepid}"),
         },
     );
+    text += "  localhost\n    ";
+    text += &hanging(4, &localhost(prospect));
     if let Some(max) = sandbox.max_logins {
         let now = prospect.sessions.map_or(String::new(), |now| format!(", {now} now"));
         text += &format!("  logins\n    at most {max} at a time{now}\n");
     }
     text
+}
+
+fn localhost(prospect: &Prospect) -> String {
+    let Some(loopback) = &prospect.sandbox.loopback else { return "the machine's".to_owned() };
+    let ports: Vec<String> = loopback.services.iter().map(u16::to_string).collect();
+    let services = match ports.is_empty() {
+        true => "no port".to_owned(),
+        false => format!("port {}", ports.join(", ")),
+    };
+    let Address { v4, v6, .. } = loopback.address;
+    format!("{v4} and {v6}; the machine's for {services}")
 }
 
 fn value(prospect: &Prospect, attribute: &Attribute) -> String {

@@ -1,0 +1,59 @@
+//! `cgsandbox address`: where a user's own localhost is, for a reverse proxy say.
+
+use std::net::IpAddr;
+
+use serde_json::json;
+
+use super::{Outcome, terminal};
+use crate::config::{self, Load, Sources};
+use crate::error::{Error, Result};
+use crate::loopback;
+use crate::state::State;
+use crate::subject;
+
+pub(super) fn run(user: &str, as_json: bool) -> Outcome {
+    match look(user) {
+        Ok(Some(addresses)) => {
+            let [v4, v6] = addresses;
+            terminal::say(&match as_json {
+                true => format!("{:#}\n", json!({ "ipv4": v4, "ipv6": v6 })),
+                false => format!("{v4}\n{v6}\n"),
+            });
+            Outcome::Well
+        }
+        Ok(None) => {
+            match as_json {
+                true => terminal::say("null\n"),
+                false => terminal::complain(&format!(
+                    "cgsandbox address: {user} has the machine's localhost: no loopback = \
+                     \"private\" in the profile\n"
+                )),
+            }
+            Outcome::Unwell
+        }
+        Err(error) => {
+            terminal::complain(&format!("cgsandbox address: {error}\n"));
+            Outcome::NotDone
+        }
+    }
+}
+
+/// What the user has while logged in; else what the next login gets.
+fn look(user: &str) -> Result<Option<[IpAddr; 2]>> {
+    let state = State::of_host();
+    let policy = match config::preview(&Sources::System, state.directory()) {
+        Ok(Load::Current { policy, .. } | Load::Kept { policy, .. }) => policy,
+        Err(_) => {
+            let cause = "it has errors, and none has parsed before; run: cgsandbox check";
+            return Err(Error::new("use", "the configuration", cause));
+        }
+    };
+    let subject = subject::find(user, policy.needs_groups())?;
+    let asking = nix::unistd::geteuid();
+    if !asking.is_root() && subject.uid != asking.as_raw() {
+        return Err(Error::new("look at", "another user's addresses", "only root may; use sudo"));
+    }
+    let now = loopback::address_of(&state, subject.uid);
+    let next = policy.is_private(&subject).then(|| policy.address_of(&subject)).flatten();
+    Ok(now.or(next).map(|address| [address.v4.into(), address.v6.into()]))
+}
