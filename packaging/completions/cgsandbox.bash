@@ -16,6 +16,9 @@ _cgsandbox() {
             ",$1")
                 cmd="cgsandbox"
                 ;;
+            cgsandbox,address)
+                cmd="cgsandbox__subcmd__address"
+                ;;
             cgsandbox,check)
                 cmd="cgsandbox__subcmd__check"
                 ;;
@@ -39,6 +42,9 @@ _cgsandbox() {
                 ;;
             cgsandbox,status)
                 cmd="cgsandbox__subcmd__status"
+                ;;
+            cgsandbox__subcmd__help,address)
+                cmd="cgsandbox__subcmd__help__subcmd__address"
                 ;;
             cgsandbox__subcmd__help,check)
                 cmd="cgsandbox__subcmd__help__subcmd__check"
@@ -71,8 +77,22 @@ _cgsandbox() {
 
     case "${cmd}" in
         cgsandbox)
-            opts="-h -V --json --help --version check explain status doctor enable disable gc help"
+            opts="-h -V --json --help --version check explain status address doctor enable disable gc help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cgsandbox__subcmd__address)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -190,8 +210,22 @@ _cgsandbox() {
             return 0
             ;;
         cgsandbox__subcmd__help)
-            opts="check explain status doctor enable disable gc help"
+            opts="check explain status address doctor enable disable gc help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cgsandbox__subcmd__help__subcmd__address)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
