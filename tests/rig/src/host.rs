@@ -8,6 +8,7 @@ use std::process::Child;
 use crate::builder::{Builder, policy_file};
 use crate::cgroup::Hierarchies;
 use crate::etc::{self, User};
+use crate::loopback;
 use crate::namespace::Namespace;
 use crate::process::Process;
 use crate::program::{Program, Running};
@@ -332,10 +333,12 @@ impl Host {
             "find",
             "/run/cgsandbox/user",
             "/run/cgsandbox/opened",
+            "/run/cgsandbox/loopback/address",
             "-mindepth",
             "1",
         ]);
         left.extend(state.run().stdout.lines().map(str::to_owned));
+        left.extend(self.users.iter().filter_map(loopback::left_on_lo));
         left
     }
 }
@@ -351,6 +354,8 @@ impl Drop for Host {
         self.init.stdin = None;
         let _ = self.init.kill();
         let _ = self.init.wait();
+        // Its sessions ended with it, without a logout.
+        self.users.iter().for_each(loopback::remove_from_lo);
         if !std::thread::panicking() {
             let outermost = self.container.as_ref().and_then(|name| name.split('/').next());
             self.hierarchies.remove(outermost.unwrap_or(&self.cgroup_root));

@@ -13,7 +13,8 @@
 //! with its init, and its init goes when the test does, however that ends. Only cgroups are
 //! the machine's: they lie under a root of the host's own, which the host removes.
 //!
-//! The kernel, the cgroup hierarchies and the loopback network are the real ones. The rig
+//! The kernel, the cgroup hierarchies and the loopback network are the real ones; IPv6 addresses of
+//! the host's users go from `lo` with the host. The rig
 //! needs root. Its calls panic: what they report is that a test can't go on.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -26,6 +27,7 @@ mod dev;
 mod etc;
 mod host;
 mod landing;
+pub mod loopback;
 mod namespace;
 mod process;
 mod program;
