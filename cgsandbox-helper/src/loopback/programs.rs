@@ -289,19 +289,7 @@ fn reach(asked: Family, action: Action) -> Program {
         a.place(places.wildcard);
         if_service(a, allow);
         put_own(a, family, at);
-        match (action, asked, family) {
-            (Action::Connect, ..) => a.jump(source),
-            (Action::Send, Family::V4, _) => {
-                put_own(a, Family::V4, sock_addr::SOURCE4);
-                a.jump(allow);
-            }
-            (Action::Send, Family::V6, Family::V6) => {
-                put_own(a, Family::V6, sock_addr::SOURCE6);
-                a.jump(allow);
-            }
-            // The kernel has sent these through IPv4's own.
-            (Action::Send, Family::V6, Family::V4) => a.jump(allow),
-        }
+        a.jump(source);
 
         a.place(places.anothers);
         if family == Family::V4 {
@@ -322,15 +310,19 @@ fn reach(asked: Family, action: Action) -> Program {
             a.if_is(R1, Reach::Granted as u32, source);
             a.load(Word, R1, R6, sock_addr::TYPE);
             a.if_is(R1, SOCK_STREAM, refuse);
-            a.jump(source);
-        } else {
-            a.jump(allow);
         }
+        a.jump(source);
 
         a.place(places.own);
         a.place(source);
-        if action == Action::Connect {
-            bind_source(a, asked, family);
+        match (action, asked, family) {
+            (Action::Connect, ..) => bind_source(a, asked, family),
+            (Action::Send, Family::V4, _) => put_own(a, Family::V4, sock_addr::SOURCE4),
+            (Action::Send, Family::V6, Family::V6) => {
+                put_own(a, Family::V6, sock_addr::SOURCE6);
+            }
+            // The kernel has sent these through IPv4's own.
+            (Action::Send, Family::V6, Family::V4) => {}
         }
         a.place(places.elsewhere);
         a.jump(allow);

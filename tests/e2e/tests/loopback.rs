@@ -39,6 +39,9 @@ fn machine_serves(address: &str) -> u16 {
             let mut connection = connection.unwrap();
             let peer = connection.peer_addr().unwrap().ip();
             let _ = connection.write_all(format!("machine sees {peer} at its own").as_bytes());
+            // What it was sent is read: a reset would take the answer with it.
+            let _ = connection.shutdown(std::net::Shutdown::Write);
+            let _ = connection.read_to_end(&mut Vec::new());
         }
     });
     std::thread::spawn(move || {
@@ -432,10 +435,10 @@ fn forwardings_lead_to_the_users_own_localhost() {
         // The client's end is on this machine, too, and the machine's to bind.
         let forwarding = host
             .ssh(name)
-            .option(&format!("LocalForward 127.0.0.1:{local} localhost:{port}"))
-            .option(&format!("RemoteForward {remote} 127.0.0.1:{target}"))
-            .option(&format!("DynamicForward 127.0.0.1:{socks}"))
-            .option("ExitOnForwardFailure yes")
+            .option(&format!("-L127.0.0.1:{local}:localhost:{port}"))
+            .option(&format!("-R{remote}:127.0.0.1:{target}"))
+            .option(&format!("-D127.0.0.1:{socks}"))
+            .option("-oExitOnForwardFailure=yes")
             .cmd("echo ready; sleep 1000")
             .start();
         eventually("the forwardings are there", 20.0, || forwarding.stdout().contains("ready"));
@@ -565,7 +568,7 @@ fn protocols_without_a_hook_are_refused() {
     let host = build().start();
     let mut alice = session(&host, "alice");
     let said = probe(&mut alice, &format!("ask sctp 127.0.0.1 {port}"));
-    let refused = ["timeout", "ECONNREFUSED", "EPERM", "EPROTONOSUPport", "ESOCKTNOSUPport"];
+    let refused = ["timeout", "ECONNREFUSED", "EPERM", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT"];
     assert!(refused.contains(&&*said), "{said}");
 }
 
