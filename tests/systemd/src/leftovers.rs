@@ -11,13 +11,13 @@ impl Machine {
     /// `cgsandbox gc`, once none of the test's users has a process.
     #[track_caller]
     pub fn gc(&self) {
-        let is_users = |one: &Process| self.users.iter().any(|user| user.uid == one.uid);
-        eventually("no process is left", 10.0, || !Process::all().iter().any(is_users));
+        eventually("no process is left", 10.0, || self.users_processes().is_empty());
         self.sh("cgsandbox gc");
     }
 
-    /// Waits until the test's users are gone, which takes logind a while after the last logout, and panics with what is left after that: a process, a unit, a drop-in, a
-    /// cgroup, a mount or a record of ours.
+    /// Waits until the test's users are gone, which takes logind a while after the last logout,
+    /// and panics with what is left after that: a process, a unit, a drop-in, a cgroup, a mount,
+    /// an address or a record of ours.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
         let deadline = Instant::now() + patience(4.0);
@@ -29,14 +29,17 @@ impl Machine {
         assert!(left.is_empty(), "left:\n{}\nlog:\n{}", left.join("\n"), self.log().join("\n"));
     }
 
+    fn users_processes(&self) -> Vec<Process> {
+        let mut processes = Process::all();
+        processes.retain(|one| self.users.iter().any(|user| user.uid == one.uid));
+        processes
+    }
+
     /// What there is of the test's users.
     pub fn leftovers(&self) -> Vec<String> {
-        let is_users = |one: &Process| self.users.iter().any(|user| user.uid == one.uid);
-        let mut left: Vec<String> = Process::all()
-            .into_iter()
-            .filter(is_users)
-            .map(|one| format!("process {} {}", one.pid, one.command))
-            .collect();
+        let processes = self.users_processes().into_iter();
+        let mut left: Vec<String> =
+            processes.map(|one| format!("process {} {}", one.pid, one.command)).collect();
         for user in &self.users {
             let uid = user.uid;
             left.extend(units(&format!(
@@ -48,6 +51,7 @@ impl Machine {
         }
         left.extend(units("'cgsandbox-*'"));
         left.extend(found("find /run/cgsandbox/user -mindepth 1"));
+        left.extend(found("find /run/cgsandbox/loopback/address -mindepth 1"));
         left.extend(found("find /sys/fs/cgroup -depth -name 'cgsandbox*'"));
         // The namespace that holds the users' is made once, and stays.
         left.extend(found(

@@ -10,6 +10,12 @@ impl Machine {
         Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
     }
 
+    /// Whether programs can be attached to cgroups: with version 2, or the side of it that a
+    /// hybrid host has.
+    pub fn takes_programs(&self) -> bool {
+        self.is_unified() || Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists()
+    }
+
     /// The memory that all of `user`'s processes may have together, in bytes; `None`: no limit.
     #[track_caller]
     pub fn memory_max(&self, user: &str) -> Option<u64> {

@@ -1,0 +1,99 @@
+//! Everybody's localhost is their own where systemd has the cgroups.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use cgsandbox_systemd_tests::{Machine, Session};
+
+const PRIVATE: &str = "[profile.default]\nloopback = \"private\"\nstrict = true\n";
+
+const PORT: u16 = 18_642;
+
+/// A server that says who it is, and goes on without the shell that starts it.
+fn serve(name: &str, family: &str, address: &str) -> String {
+    format!(
+        "perl -MIO::Socket::{family} -e 'my $s = IO::Socket::{family}->new(Listen => 9, \
+         LocalAddr => \"{address}\", LocalPort => {PORT}, ReuseAddr => 1) or die \"no socket: $!\"; \
+         print \"serving at \", $s->sockhost, \"\\n\"; close STDOUT; close STDERR; close STDIN; \
+         exit if fork; while (my $c = $s->accept) {{ print $c \"{name}\\n\"; close $c }}' 2>&1"
+    )
+}
+
+fn ask(session: &mut Session, address: &str) -> String {
+    session.sh(&format!("(exec 3<>/dev/tcp/{address}/{PORT} && cat <&3) 2>&1 | tail -n 1"))
+}
+
+/// What a strict policy has to do on a machine whose cgroups take no programs.
+fn assert_refused(machine: &Machine) {
+    machine.ssh("alice").cmd("true").run().refused();
+    machine.wait_log(&["event=session_denied", "user=alice", "loopback"]);
+}
+
+#[test]
+fn two_users_serve_the_same_port_and_systemd_keeps_it_so() {
+    let machine = Machine::build().user("alice").user("bob").policy(PRIVATE).start();
+    if !machine.takes_programs() {
+        return assert_refused(&machine);
+    }
+    let mut sessions = ["alice", "bob"].map(|name| (name, machine.session(name)));
+    for (name, session) in &mut sessions {
+        machine.wait_log(&["event=session_open", &format!("user={name}"), "address=127."]);
+        let said = session.sh(&serve(name, "INET", "127.0.0.1"));
+        assert_eq!(said, "serving at 127.0.0.1");
+        let said = session.sh(&serve(name, "IP", "::1"));
+        assert_eq!(said, "serving at ::1");
+    }
+    let mut all_well = || {
+        for (name, session) in &mut sessions {
+            for address in ["127.0.0.1", "localhost", "::1"] {
+                assert_eq!(ask(session, address), *name, "{address}");
+            }
+        }
+    };
+    all_well();
+    // What systemd does with its cgroups leaves the programs there.
+    machine.sh("systemctl daemon-reload");
+    machine
+        .sh(&format!("systemctl set-property --runtime {} TasksMax=500", machine.slice("alice")));
+    all_well();
+    machine.sh("systemctl daemon-reexec");
+    all_well();
+
+    let address = machine.sh("cgsandbox address alice");
+    let alice = address.lines().next().unwrap().to_owned();
+    let refused = ask(&mut sessions[1].1, &alice);
+    assert!(refused.contains("Operation not permitted"), "{refused}");
+}
+
+#[test]
+fn what_the_users_manager_starts_has_the_same_localhost() {
+    let machine = Machine::build().user("alice").policy(PRIVATE).start();
+    if !machine.takes_programs() {
+        return assert_refused(&machine);
+    }
+    let mut session = machine.session("alice");
+    let server = serve("alice", "INET", "127.0.0.1").replace("exit if fork; ", "");
+    session.sh(&format!("cat >serve <<'E'\n{server}\nE"));
+    session.sh("systemd-run --user --unit=server sh serve; sleep 2");
+    assert_eq!(
+        ask(&mut session, "127.0.0.1"),
+        "alice",
+        "{}",
+        session.sh("systemctl --user status server")
+    );
+}
+
+#[test]
+fn nothing_of_localhost_is_left_after_logout() {
+    let machine = Machine::build().user("alice").policy(PRIVATE).start();
+    if !machine.takes_programs() {
+        return assert_refused(&machine);
+    }
+    let session = machine.session("alice");
+    let address = machine.sh("cgsandbox address alice");
+    let v6 = address.lines().last().unwrap().to_owned();
+    assert!(machine.sh("ip -6 address show dev lo").contains(&v6));
+    session.logout();
+    machine.wait_log(&["event=session_close", "user=alice"]);
+    machine.assert_nothing_left();
+    assert!(!machine.sh("ip -6 address show dev lo").contains(&v6));
+    assert_eq!(machine.sh("ls /run/cgsandbox/loopback/address"), "");
+}
