@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::IsTerminal;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use cgsandbox_rig::{Host, Session, eventually};
@@ -13,6 +14,7 @@ memory_max      = "96M"
 memory_swap_max = "0"
 tasks_max       = 40
 cpu_quota       = "150%"
+loopback        = "private"
 
 [[rule]]
 match   = "*"
@@ -31,6 +33,7 @@ fn main() {
     let mut bob = host.spawn_session("bob");
     show_landing(&host, &alice, &bob);
     show_processes(&host, &mut alice, &mut bob);
+    show_localhost(&host, &mut alice, &mut bob);
     show_limits(&host);
     contain_fork_bomb(&host, &mut alice);
     contain_memory_bomb(&host, &mut bob);
@@ -108,6 +111,42 @@ fn show_processes(host: &Host, alice: &mut Session<'_>, bob: &mut Session<'_>) {
         println!("  {:<36}  {}", cell(&left), cell(&right));
     }
     println!("  (root sees {} processes on this host)", host.processes().len());
+}
+
+/// 8080, or another where somebody has that.
+fn unused_port() -> u16 {
+    let of = |listener: TcpListener| listener.local_addr().map(|address| address.port());
+    let try_at = |port: u16| TcpListener::bind(("0.0.0.0", port)).and_then(of);
+    try_at(8080).or_else(|_| try_at(0)).expect("no port is free")
+}
+
+fn show_localhost<'host>(host: &Host, alice: &mut Session<'host>, bob: &mut Session<'host>) {
+    let port = unused_port();
+    heading(&format!("Both serve 127.0.0.1:{port} at the same time"));
+    if !host.log().iter().any(|line| line.contains("address=")) {
+        return println!("  not on this host: it takes cgroup v2 and Linux 5.9");
+    }
+    let ask = |address: &str| {
+        format!("(exec 3<>/dev/tcp/{address}/{port} && cat <&3) 2>&1 | sed 's/.*: //' | tail -n 1")
+    };
+    for (name, session) in [("alice", &mut *alice), ("bob", &mut *bob)] {
+        session.sh(&format!(
+            "perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Listen => 9, ReuseAddr => 1,
+             LocalAddr => \"127.0.0.1:{port}\") or die \"no socket: $!\"; exit if fork;
+             close STDOUT; close STDERR;
+             while (my $c = $s->accept) {{ print $c \"the page of {name}\\n\"; close $c }}'"
+        ));
+    }
+    let addresses = host.as_root(["cgsandbox", "address", "bob"]).run().stdout;
+    let bobs = addresses.lines().next().unwrap_or_default();
+    let row = |who: &str, address: &str, said: &str| {
+        println!("  {who:<6} asks {:<20} {said}", format!("{address}:{port}"));
+    };
+    row("alice", "127.0.0.1", &alice.sh(&ask("127.0.0.1")));
+    row("bob", "127.0.0.1", &bob.sh(&ask("127.0.0.1")));
+    row("alice", bobs, &alice.sh(&ask(bobs)));
+    let proxy = host.as_root(["bash", "-c", &ask(bobs)]).run().stdout;
+    row("root", bobs, &format!("{} (a reverse proxy, say)", proxy.trim()));
 }
 
 fn show_limits(host: &Host) {
