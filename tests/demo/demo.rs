@@ -124,7 +124,7 @@ fn show_localhost<'host>(host: &Host, alice: &mut Session<'host>, bob: &mut Sess
     let port = unused_port();
     heading(&format!("Both serve 127.0.0.1:{port} at the same time"));
     if !host.log().iter().any(|line| line.contains("address=")) {
-        return println!("  not on this host: it takes cgroup v2 and Linux 5.9");
+        return println!("  not on this host: it takes cgroup v2 and Linux 5.11");
     }
     let ask = |address: &str| {
         format!("(exec 3<>/dev/tcp/{address}/{port} && cat <&3) 2>&1 | sed 's/.*: //' | tail -n 1")

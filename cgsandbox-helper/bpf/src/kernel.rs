@@ -76,7 +76,12 @@ pub struct ProgramFd(OwnedFd);
 
 /// A map.
 #[derive(Debug)]
-pub struct MapFd(OwnedFd);
+pub struct MapFd {
+    fd: OwnedFd,
+    id: u32,
+    /// Of a key and of a value, in bytes.
+    sizes: (usize, usize),
+}
 
 /// What the kernel says of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,19 +105,24 @@ pub fn create_map(name: &CStr, kind: MapKind, key_size: u32, value_size: u32) ->
     let mut attr = Attr::new();
     attr.words(0, &[kind, key_size, value_size, entries, flags]).name(28, name);
     // SAFETY: MAP_CREATE reads the attribute alone.
-    unsafe { attr.call(MAP_CREATE) }.and_then(new_fd).map(MapFd)
+    unsafe { attr.call(MAP_CREATE) }.and_then(new_fd).and_then(MapFd::of)
 }
 
 impl MapFd {
+    fn of(fd: OwnedFd) -> io::Result<Self> {
+        let info = info(fd.as_fd(), Vec::new(), 0)?;
+        let sizes = (info.word(8) as usize, info.word(12) as usize);
+        Ok(MapFd { fd, id: info.word(4), sizes })
+    }
+
     /// Its id, for as long as it is there.
-    pub fn id(&self) -> io::Result<u32> {
-        Ok(info(self.0.as_fd(), Vec::new(), 0)?.word(4))
+    pub fn id(&self) -> u32 {
+        self.id
     }
 
     /// Puts `value` under `key`. Both must have the map's sizes.
     pub fn put<const K: usize>(&self, key: [u8; K], value: &[u8]) -> io::Result<()> {
-        let sizes = self.sizes()?;
-        if sizes != (K, value.len()) {
+        if self.sizes != (K, value.len()) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let mut attr = self.attr(&key);
@@ -123,7 +133,7 @@ impl MapFd {
 
     /// The value under `key`, of at most `V` bytes; none where there is none.
     pub fn get<const K: usize, const V: usize>(&self, key: [u8; K]) -> io::Result<Option<[u8; V]>> {
-        if self.sizes()? != (K, V) {
+        if self.sizes != (K, V) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let mut value = [0; V];
@@ -135,7 +145,7 @@ impl MapFd {
 
     /// Removes what is under `key`; nothing there is fine.
     pub fn remove<const K: usize>(&self, key: [u8; K]) -> io::Result<()> {
-        if self.sizes()?.0 != K {
+        if self.sizes.0 != K {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         // SAFETY: the key outlives the call and is as long as the map's, checked above.
@@ -144,7 +154,7 @@ impl MapFd {
 
     /// The key after `key`, or the first; none after the last.
     pub fn next_key<const K: usize>(&self, key: Option<[u8; K]>) -> io::Result<Option<[u8; K]>> {
-        if self.sizes()?.0 != K {
+        if self.sizes.0 != K {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let mut next = [0; K];
@@ -157,12 +167,6 @@ impl MapFd {
         absent(unsafe { attr.call(MAP_NEXT_KEY) }.map(|_| next))
     }
 
-    /// Of a key and of a value, in bytes.
-    fn sizes(&self) -> io::Result<(usize, usize)> {
-        let info = info(self.0.as_fd(), Vec::new(), 0)?;
-        Ok((info.word(8) as usize, info.word(12) as usize))
-    }
-
     fn attr(&self, key: &[u8]) -> Attr {
         let mut attr = Attr::new();
         attr.words(0, &[self.number()]).pointer(8, key.as_ptr());
@@ -170,7 +174,7 @@ impl MapFd {
     }
 
     fn number(&self) -> u32 {
-        self.0.as_raw_fd().cast_unsigned()
+        self.fd.as_raw_fd().cast_unsigned()
     }
 }
 
@@ -194,7 +198,7 @@ pub fn load(
     program: &Program,
     maps: &[&MapFd],
 ) -> io::Result<ProgramFd> {
-    let fds: Vec<i32> = maps.iter().map(|map| map.0.as_raw_fd()).collect();
+    let fds: Vec<i32> = maps.iter().map(|map| map.fd.as_raw_fd()).collect();
     let code = program.encode(&fds);
     let try_with = |log: &mut [u8]| {
         let mut attr = Attr::new();
@@ -238,7 +242,7 @@ pub fn map_of_id(id: u32) -> io::Result<MapFd> {
     let mut attr = Attr::new();
     attr.words(0, &[id]);
     // SAFETY: MAP_FD_BY_ID reads the attribute alone.
-    unsafe { attr.call(MAP_FD_BY_ID) }.and_then(new_fd).map(MapFd)
+    unsafe { attr.call(MAP_FD_BY_ID) }.and_then(new_fd).and_then(MapFd::of)
 }
 
 /// Attaches a program to a cgroup of v2, beside those of others.

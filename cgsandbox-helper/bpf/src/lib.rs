@@ -1,8 +1,8 @@
 //! cgroup BPF without a compiler or a loader: programs are written as instructions, and a few
 //! commands of bpf(2) load them, attach them to cgroups and fill their maps.
 //!
-//! Why not C through clang: the programs are some hundred instructions in all. Written out they
-//! need no second tool chain to build, are the same bytes in every distribution, so that the
+//! Why not C through clang: the longest program has some two hundred instructions. Written out
+//! they need no second tool chain to build, are the same bytes in every distribution, so that the
 //! kernel's verifier judges what was tested, and a login has no ELF file to read.
 
 mod assembler;

@@ -69,7 +69,7 @@ fn procfs(host: &Host) -> Finding {
 fn loopback(host: &Host) -> Finding {
     let lack = host.no_loopback.clone();
     match lack.or_else(|| loopback::try_out().err().map(|error| error.to_string())) {
-        None => Finding::ok(KERNEL, "the BPF programs of loopback = \"private\" are taken (5.9)"),
+        None => Finding::ok(KERNEL, "the BPF programs of loopback = \"private\" are taken (5.11)"),
         Some(why) => {
             let what = format!("no user can have a localhost of its own: {why}");
             let remedy = "boot a newer kernel with cgroup v2; loopback = \"shared\" says that it \

@@ -80,6 +80,7 @@ pub fn give(
         Error::new("find", format!("the v2 cgroup of uid {uid}"), "it is not there")
     })?;
     make_directory(&directory_in(state))?;
+    let known = peers::look_up_others(state, policy, uid);
     let _lock = lock(state, patience)?;
     let cgroup = Cgroup::open(&directory)?;
     let set = Set::obtain(state)?;
@@ -100,7 +101,7 @@ pub fn give(
             services: loopback.services.clone(),
         };
         set.attach(&cgroup, &record.to_bytes())?;
-        peers::update(state, &set, policy, subject, address)?;
+        peers::update(state, &set, policy, subject, address, &known)?;
         Ok(address)
     })();
     if given.is_err() && !was_private {

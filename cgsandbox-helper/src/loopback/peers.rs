@@ -14,6 +14,9 @@ use crate::subject;
 /// By owner and sender, in their numbers.
 pub type Pairs = BTreeMap<(u32, u32), Reach>;
 
+/// Users by uid.
+pub type Known = BTreeMap<u32, Subject>;
+
 /// Brings what the programs know of `subject` and everybody else who is logged in to what the
 /// policy says now.
 pub fn update(
@@ -22,22 +25,36 @@ pub fn update(
     policy: &Policy,
     subject: &Subject,
     address: Address,
+    known: &Known,
 ) -> Result<()> {
     let mut wanted = Pairs::new();
-    // Looking everybody up takes time that most policies need not spend.
-    if policy.has_peers() {
-        for claim in Claim::all(state).into_iter().filter(|claim| claim.uid != subject.uid) {
-            // Somebody whose account is gone is nobody's peer.
-            if let Some(other) = other(policy, claim.uid) {
-                let (own, others) = (address.number, claim.address.number);
-                wanted.extend(between(policy, (subject, own), (&other, others)));
-            }
+    for claim in others(state, policy, subject.uid) {
+        // Who logged in meanwhile was not looked up before. Somebody whose account is gone is
+        // nobody's peer.
+        let other = known.get(&claim.uid).cloned().or_else(|| look_up(policy, claim.uid));
+        if let Some(other) = other {
+            let (own, others) = (address.number, claim.address.number);
+            wanted.extend(between(policy, (subject, own), (&other, others)));
         }
     }
     set.replace(address.number, &wanted)
 }
 
-fn other(policy: &Policy, uid: u32) -> Option<Subject> {
+/// Who else is logged in, looked up before anybody has to wait for it: a directory server may
+/// take its time.
+pub fn look_up_others(state: &State, policy: &Policy, uid: u32) -> Known {
+    let others = others(state, policy, uid).into_iter();
+    others.filter_map(|claim| Some((claim.uid, look_up(policy, claim.uid)?))).collect()
+}
+
+/// Those who matter, which for most policies is nobody.
+fn others(state: &State, policy: &Policy, uid: u32) -> Vec<Claim> {
+    let mut claims = if policy.has_peers() { Claim::all(state) } else { Vec::new() };
+    claims.retain(|claim| claim.uid != uid);
+    claims
+}
+
+fn look_up(policy: &Policy, uid: u32) -> Option<Subject> {
     let user = nix::unistd::User::from_uid(uid.into()).ok().flatten()?;
     subject::resolve(&user.name, policy.needs_groups()).ok()
 }

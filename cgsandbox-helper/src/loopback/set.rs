@@ -20,8 +20,9 @@ use super::record::{SIZE, reach_key, reach_of_key};
 use crate::error::{Error, Result};
 use crate::state::State;
 
-/// More pairs of users than a machine has sessions; entries are made as they come.
-const MOST_REACH: u32 = 1 << 20;
+/// Pairs of users who are logged in at one time. The kernel makes entries as they come, but room
+/// to find them at once: 1 MiB.
+const MOST_REACH: u32 = 1 << 16;
 
 /// How the names of our programs begin.
 const OURS: &[u8] = b"cgsbx_";
@@ -137,9 +138,8 @@ impl Set {
 
     fn to_text(&self) -> Result<String> {
         let failed = || Error::os("ask about", "the BPF programs of loopback");
-        let ids = [self.records.id(), self.reach.id()];
-        let [records, reach] = ids.map(|id| id.map_err(failed()));
-        let mut text = format!("{}\n{} {}\n", version(), records?, reach?);
+        let (records, reach) = (self.records.id(), self.reach.id());
+        let mut text = format!("{}\n{records} {reach}\n", version());
         for (_, program, id) in &self.programs {
             let tag = program.info().map_err(failed())?.tag;
             let _ = writeln!(text, "{id} {tag:02x?}");

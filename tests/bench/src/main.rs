@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod caller;
+mod localhost;
 mod measure;
 mod pam;
 mod report;
@@ -18,7 +19,7 @@ use cgsandbox_rig::Host;
 
 use measure::{Bench, Size};
 use report::Findings;
-use stack::{ALICE, BOB};
+use stack::{ALICE, BOB, CAROL, DAVE};
 
 /// Their uids begin here: nobody else's are that high.
 const FIRST_UID: usize = 4_000_000;
@@ -28,6 +29,7 @@ fn main() {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["caller", ref words @ ..] => caller::serve(words),
+        ["localhost", kind] => localhost::work(kind),
         [opens, held] => {
             let number = |word: &str| word.parse().expect("a number");
             bench(Size { opens: number(opens), held: number(held) });
@@ -39,17 +41,21 @@ fn main() {
 fn bench(size: Size) {
     let start = std::time::Instant::now();
     // A login that the machine keeps waiting is to be seen as a slow one, not as a refused one.
-    let host = Host::build().user(ALICE).user(BOB).module_arguments("timeout=10s").start();
+    let users = [ALICE, BOB, CAROL, DAVE];
+    let builder = users.into_iter().fold(Host::build(), |builder, user| builder.user(user));
+    let host = builder.module_arguments("timeout=10s").start();
     stack::furnish(&host);
     install_shipped_policy(&host);
     describe(&host, size);
     let mut bench = Bench::on(&host);
     let residents = bench.hold_bob();
+    bench.hold_dave();
     let rows = bench.compare(size.opens);
+    let localhost = localhost::compare(&host, DAVE, BOB);
     let crowd = bench.crowd(size.opens, &add_users(&host, size.held));
     let module_bytes = host.sh("stat -Lc %s $(find /usr/lib* -name pam_cgsandbox.so)");
     let module_bytes = module_bytes.parse().expect("one module is installed");
-    Findings { rows, crowd, held: size.held, residents, module_bytes }.print();
+    Findings { rows, localhost, crowd, held: size.held, residents, module_bytes }.print();
     println!("\n{:.0} seconds in all", start.elapsed().as_secs_f64());
 }
 
@@ -60,6 +66,11 @@ fn install_shipped_policy(host: &Host) {
         ("#cgroup_root = \"/cgsandbox\"", format!("cgroup_root = {:?}", host.cgroup_root()));
     assert!(shipped.contains(default), "the shipped configuration names another cgroup root");
     host.write("/etc/cgsandbox/cgsandbox.toml", shipped.replace(default, &own));
+    let private = format!(
+        "[profile.private]\ninherits = \"default\"\nloopback = \"private\"\n\
+         [[rule]]\nmatch = [\"{CAROL}\", \"{DAVE}\"]\nprofile = \"private\"\n"
+    );
+    host.write("/etc/cgsandbox/cgsandbox.toml.d/private.toml", private);
 }
 
 /// Accounts that nobody else uses, after the others: those are found as fast as before.

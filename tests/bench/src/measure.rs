@@ -5,7 +5,7 @@ use std::time::Duration;
 use cgsandbox_rig::{Host, Process};
 
 use crate::caller::Login;
-use crate::stack::{BOB, Caller, Stack};
+use crate::stack::{BOB, Caller, DAVE, Stack};
 
 /// How long the machine idles before each login of the second regime.
 pub const GAP: Duration = Duration::from_millis(50);
@@ -17,13 +17,14 @@ const BLOCK: usize = 10;
 /// With gaps, all stacks take turns login by login, in this order: for tens of ms after a
 /// cgroup is removed the kernel frees what it was made of, so what removes one is never next to
 /// what a move between cgroups has to wait for.
-const TURNS: [Stack; 7] = [
+const TURNS: [Stack; 8] = [
     Stack::BareWrite,
     Stack::Permit,
     Stack::First,
     Stack::Exec,
-    Stack::Later,
+    Stack::Localhost,
     Stack::Namespace,
+    Stack::Later,
     Stack::Cgroup,
 ];
 
@@ -56,7 +57,7 @@ impl Row {
     fn check(&self) {
         self.logins().for_each(|login| match self.stack {
             Stack::Cgroup => {}
-            Stack::First | Stack::Later => demand_sandbox(self.stack, login),
+            Stack::First | Stack::Later | Stack::Localhost => demand_sandbox(self.stack, login),
             _ => assert_eq!(login.code, 0, "{}: opening failed", self.stack.title()),
         });
     }
@@ -92,6 +93,11 @@ impl<'host> Bench<'host> {
         let login = started.iter().position(|one| before.iter().any(|it| it.pid == one.parent));
         started.remove(login.expect("the login that is held has a process"));
         started
+    }
+
+    /// Logs Dave in for good.
+    pub fn hold_dave(&mut self) {
+        demand_sandbox(Stack::Localhost, &self.caller(Stack::Localhost).hold(DAVE));
     }
 
     /// All stacks in turn, in both regimes.

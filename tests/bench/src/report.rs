@@ -5,6 +5,7 @@ use std::time::Duration;
 use cgsandbox_rig::Process;
 
 use crate::caller::Login;
+use crate::localhost::Ratio;
 use crate::measure::{Crowd, GAP, Row};
 use crate::stack::Stack;
 use crate::statistics::percentile;
@@ -13,11 +14,13 @@ use crate::statistics::percentile;
 const MARGIN_MS: f64 = 1.5;
 const HELPER_KB: u64 = 6_000;
 const MODULE_KB: u64 = 400;
+const LOCALHOST_MS: f64 = 0.3;
 const CROWD_RATIO: f64 = 1.2;
 
 /// Everything that was found out.
 pub struct Findings {
     pub rows: Vec<Row>,
+    pub localhost: Vec<Ratio>,
     pub crowd: Crowd,
     pub held: usize,
     pub residents: Vec<Process>,
@@ -34,6 +37,7 @@ impl Findings {
         self.judge_with_gaps();
         self.judge_weight();
         self.judge_crowd();
+        self.judge_localhost();
     }
 
     fn print_table(&self) {
@@ -127,6 +131,16 @@ impl Findings {
                 quick.max(slow) <= CROWD_RATIO,
                 &format!("x {quick:.2}, with gaps x {slow:.2}"),
             );
+        }
+    }
+
+    fn judge_localhost(&self) {
+        let p50 = |stack| p50(&self.row(stack).back_to_back);
+        let over = p50(Stack::Localhost) - p50(Stack::First);
+        let figure = format!("localhost: added to a login <= {LOCALHOST_MS} ms");
+        verdict(&figure, over <= LOCALHOST_MS, &format!("{over:.2}"));
+        for Ratio { figure, at_least, ratio } in &self.localhost {
+            verdict(figure, ratio >= at_least, &format!("{ratio:.3}"));
         }
     }
 

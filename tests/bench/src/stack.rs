@@ -9,12 +9,17 @@ use cgsandbox_rig::Host;
 use crate::caller::Login;
 
 /// Where the bench's own program is on the host.
-const PROGRAM: &str = "/usr/libexec/cgsandbox-bench";
+pub const PROGRAM: &str = "/usr/libexec/cgsandbox-bench";
 
 /// The user of every login but those of [`Stack::Later`].
 pub const ALICE: &str = "alice";
 /// The user who is logged in all the time.
 pub const BOB: &str = "bob";
+
+/// The user with a localhost of her own.
+pub const CAROL: &str = "carol";
+/// Another one, who is logged in all the time: the programs are loaded.
+pub const DAVE: &str = "dave";
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +33,12 @@ pub enum Stack {
     First,
     /// Ours, with another session of that user.
     Later,
+    /// As [`Stack::First`], with a localhost of one's own.
+    Localhost,
 }
 
 impl Stack {
-    pub const ALL: [Stack; 7] = [
+    pub const ALL: [Stack; 8] = [
         Stack::Permit,
         Stack::Exec,
         Stack::Namespace,
@@ -39,6 +46,7 @@ impl Stack {
         Stack::BareWrite,
         Stack::First,
         Stack::Later,
+        Stack::Localhost,
     ];
 
     /// As in the table.
@@ -51,6 +59,7 @@ impl Stack {
             Stack::BareWrite => "bare cgroup.procs write",
             Stack::First => "pam_cgsandbox, first login",
             Stack::Later => "pam_cgsandbox, later login",
+            Stack::Localhost => "pam_cgsandbox, own localhost",
         }
     }
 
@@ -61,7 +70,7 @@ impl Stack {
             Stack::Exec => Some(("bench-exec", "pam_exec.so /bin/true")),
             Stack::Namespace => Some(("bench-namespace", "pam_namespace.so")),
             Stack::Cgroup => Some(("bench-cgroup", "pam_cgroup.so")),
-            Stack::BareWrite | Stack::First | Stack::Later => None,
+            Stack::BareWrite | Stack::First | Stack::Later | Stack::Localhost => None,
         }
     }
 
@@ -70,6 +79,7 @@ impl Stack {
         match (self, self.service()) {
             (_, Some((service, _))) => words(["pam", service, ALICE]),
             (Stack::First, _) => words(["pam", "sshd", ALICE]),
+            (Stack::Localhost, _) => words(["pam", "sshd", CAROL]),
             (Stack::Later, _) => words(["pam", "sshd", BOB]),
             _ => {
                 let tracking = &host.hierarchies().0;

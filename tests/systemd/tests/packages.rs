@@ -170,11 +170,15 @@ fn files_are_roots_and_units_are_sound() {
 /// The timer's service finishes what a kill -9 has left, with no more rights than it has.
 #[test]
 fn the_timers_service_collects() {
-    let machine = Machine::build().user("alice").policy(LIMITED).without_logind().start();
+    let policy = format!("{LIMITED}loopback = \"private\"\n");
+    let machine = Machine::build().user("alice").policy(&policy).without_logind().start();
     machine.session("alice").kill_monitor();
     let left = machine.leftovers();
     assert!(!left.is_empty());
+    let addresses = || machine.sh("ip -6 address show dev lo");
+    assert!(addresses().contains("fd63:6773:6278:"), "{}", addresses());
     machine.sh("systemctl start cgsandbox-gc.service");
     machine.assert_nothing_left();
+    assert!(!addresses().contains("fd63:6773:6278:"), "{}", addresses());
     machine.wait_log(&["event=residue_removed", "uid="]);
 }
