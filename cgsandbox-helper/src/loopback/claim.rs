@@ -64,9 +64,23 @@ impl Claim {
             );
             return Err(Error::new("take", format!("address {}", claim.address.v4), cause));
         }
-        put(&path, &format!("{uid} {}", claim.address.v6))?;
+        // First the user's own: whoever clears up after the user finds the other by it.
         put(&own_link(state, uid), &claim.address.v4.to_string())?;
+        put(&path, &format!("{uid} {}", claim.address.v6))?;
         Ok(claim)
+    }
+
+    /// Whether a user has an address, or was about to get one.
+    pub fn is_begun(state: &State, uid: u32) -> bool {
+        own_link(state, uid).is_symlink()
+    }
+
+    /// Ends what [`Claim::is_begun`] tells of.
+    pub fn end(state: &State, uid: u32) -> Result<()> {
+        match Self::of(state, uid) {
+            Some(claim) => claim.give_up(state),
+            None => remove(&own_link(state, uid)),
+        }
     }
 
     /// The address is nobody's from then on.
@@ -74,15 +88,8 @@ impl Claim {
         // First lo: what has no claim is never looked for there.
         let failed = Error::os("remove from lo", self.address.v6);
         interface::remove(self.address.v6).map_err(failed)?;
-        for link in [self.path(state), own_link(state, self.uid)] {
-            match std::fs::remove_file(&link) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::os("remove", link.display())(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        remove(&self.path(state))?;
+        remove(&own_link(state, self.uid))
     }
 
     fn path(&self, state: &State) -> PathBuf {
@@ -96,6 +103,15 @@ fn directory(state: &State) -> PathBuf {
 
 fn own_link(state: &State, uid: u32) -> PathBuf {
     state.user(uid).join("loopback")
+}
+
+fn remove(link: &Path) -> Result<()> {
+    match std::fs::remove_file(link) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::os("remove", link.display())(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes a symlink, in place of one that a crash has left.

@@ -113,7 +113,7 @@ pub fn give(
 
 /// Gives a user whom the policy wants to have the system's localhost that back.
 pub fn withdraw(state: &State, tree: &Tree, uid: u32, patience: Duration) -> Result<()> {
-    if Claim::of(state, uid).is_none() {
+    if !Claim::is_begun(state, uid) {
         return Ok(());
     }
     let _lock = lock(state, patience)?;
@@ -125,7 +125,7 @@ pub fn withdraw(state: &State, tree: &Tree, uid: u32, patience: Duration) -> Res
 
 /// Forgets the address of a user who is gone. The programs went with the cgroup.
 pub fn release(state: &State, uid: u32) -> Result<()> {
-    if Claim::of(state, uid).is_none() {
+    if !Claim::is_begun(state, uid) {
         return Ok(());
     }
     let _lock = lock(state, PATIENCE)?;
@@ -154,11 +154,10 @@ pub fn address_of(state: &State, uid: u32) -> Option<Address> {
 const PATIENCE: Duration = Duration::from_millis(500);
 
 fn give_up(state: &State, uid: u32) -> Result<()> {
-    let Some(claim) = Claim::of(state, uid) else { return Ok(()) };
-    if let Some(set) = Set::in_use(state) {
+    if let (Some(claim), Some(set)) = (Claim::of(state, uid), Set::in_use(state)) {
         set.forget(claim.address.number)?;
     }
-    claim.give_up(state)
+    Claim::end(state, uid)
 }
 
 fn lock(state: &State, patience: Duration) -> Result<Lock> {

@@ -193,6 +193,7 @@ const EFFECTS: &[&str] = &[
     "recvmsg",
     "recvfrom",
     "flock",
+    "bpf",
     "kill",
 ];
 
@@ -224,6 +225,23 @@ fn a_helper_killed_at_any_step_of_open_leaves_nothing() {
     });
     host.sh(&format!("install -m 755 {HELPER} {STAND_IN}"));
     host.ssh("alice").cmd("true").run().ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn a_helper_killed_at_any_step_of_a_private_localhost_leaves_nothing() {
+    let host = host("deny");
+    host.set_policy("on_error = \"deny\"\n[profile.default]\nloopback = \"private\"\n");
+    kill_everywhere(&host, "open", |at| {
+        let output = open_and_close(&host);
+        let left = host.leftovers();
+        assert!(left.is_empty(), "{at}: {left:#?}\n{output:?}");
+    });
+    host.sh(&format!("install -m 755 {HELPER} {STAND_IN}"));
+    let mut session = host.spawn_session("alice");
+    host.wait_log(&["event=session_open", "enforced=full", "address=127."]);
+    session.sh("true");
+    session.logout();
     host.assert_nothing_left();
 }
 

@@ -1,6 +1,8 @@
 //! What the host lacks is said, and refused where the policy is strict.
 #![allow(clippy::unwrap_used)]
 
+use std::net::TcpListener;
+
 use cgsandbox_rig::{Host, Processes, patience};
 
 const LIMITED: &str = "[profile.default]\ntasks_max = 50\nmemory_max = \"64M\"\n";
@@ -16,7 +18,7 @@ fn host_with_failing(policy: &str, injected: &str) -> Host {
     let host = Host::build().user("alice").policy(policy).module_arguments(&arguments).start();
     let script = format!(
         "#!/bin/sh\n[ $1 = open ] || exec {HELPER} \"$@\"\n\
-         exec /usr/bin/strace -D -qq -o /dev/null -e trace=fsconfig -e inject={injected} {HELPER} \"$@\"\n"
+         exec /usr/bin/strace -D -qq -o /dev/null -e inject={injected} {HELPER} \"$@\"\n"
     );
     host.write(stand_in, script);
     host.sh(&format!("chmod 755 {stand_in}"));
@@ -41,6 +43,56 @@ fn a_kernel_without_own_procfs_options_is_refused_if_strict() {
     host.ssh("alice").cmd("true").run().refused();
     host.wait_log(&["event=session_denied", "hidepid"]);
     host.assert_nothing_left();
+}
+
+const PRIVATE: &str = "[profile.default]\nloopback = \"private\"\n";
+
+/// As a kernel answers that has no bpf(2), or keeps it from root in this container.
+const NO_PROGRAMS: [&str; 2] = ["bpf:error=ENOSYS", "bpf:error=EPERM"];
+
+#[test]
+fn a_kernel_without_programs_for_cgroups_is_told() {
+    for injected in NO_PROGRAMS {
+        let host = host_with_failing(PRIVATE, injected);
+        let mut session = host.spawn_session("alice");
+        let line = host.wait_log(&["event=session_open", "enforced=partial", "missing=loopback"]);
+        assert!(!line.contains("address="), "{line}");
+        assert!(host.sh("cgsandbox status alice").contains("alice"));
+        assert_eq!(session.sh("test -e /proc/1 || echo hidden"), "hidden");
+        session.logout();
+        host.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_kernel_without_programs_for_cgroups_is_refused_if_strict() {
+    for injected in NO_PROGRAMS {
+        let host = host_with_failing(&format!("{PRIVATE}strict = true\n"), injected);
+        host.ssh("alice").cmd("true").run().refused();
+        host.wait_log(&["event=session_denied", "loopback"]);
+        host.assert_nothing_left();
+    }
+}
+
+/// A session of before has the machine's localhost all the while.
+#[test]
+fn a_localhost_that_is_half_made_is_taken_back() {
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ask = format!("exec 3<>/dev/tcp/127.0.0.1/{} && echo reached", {
+        service.local_addr().unwrap().port()
+    });
+    // The maps, some programs in the kernel, some of them on the cgroup.
+    for failing in [2, 20, 50, 60, 70] {
+        let host = host_with_failing(LIMITED, &format!("bpf:error=EBUSY:when={failing}"));
+        let mut before = host.spawn_session("alice");
+        assert_eq!(before.sh(&ask), "reached");
+        host.set_policy(PRIVATE);
+        host.ssh("alice").cmd("true").run().refused();
+        host.wait_log(&["event=session_denied", "Device or resource busy"]);
+        assert_eq!(before.sh(&ask), "reached", "failing at {failing}");
+        before.logout();
+        host.assert_nothing_left();
+    }
 }
 
 fn make_cgroups_read_only(host: &Host) {

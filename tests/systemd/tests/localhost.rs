@@ -97,3 +97,24 @@ fn nothing_of_localhost_is_left_after_logout() {
     assert!(!machine.sh("ip -6 address show dev lo").contains(&v6));
     assert_eq!(machine.sh("ls /run/cgsandbox/loopback/address"), "");
 }
+
+/// SCTP has no hook at connect(2): its packets are met on their way to `lo`.
+#[test]
+fn a_protocol_without_a_hook_reaches_nobody() {
+    let machine = Machine::build().user("alice").user("bob").policy(PRIVATE).start();
+    if !machine.takes_programs() {
+        return assert_refused(&machine);
+    }
+    machine.sh("modprobe sctp");
+    let script = "/usr/local/bin/sctp.pl";
+    machine.write(script, include_str!("localhost/sctp.pl"));
+    let bobs = machine.sh("cgsandbox address bob").lines().next().unwrap().to_owned();
+    for (address, port) in [("127.0.0.1", PORT), (&bobs, PORT + 1)] {
+        machine.sh(&format!("perl {script} serve {address} {port}"));
+        let ask = format!("perl {script} ask {address} {port} 2>&1");
+        assert_eq!(machine.sh(&ask), "of the server", "there is something to be reached");
+        let mut alice = machine.session("alice");
+        assert_eq!(alice.sh(&ask), "timeout", "{address}");
+    }
+    machine.sh("pkill -f sctp.pl");
+}
