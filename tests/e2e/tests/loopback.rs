@@ -454,6 +454,66 @@ fn forwardings_lead_to_the_users_own_localhost() {
     }
 }
 
+/// Both get the first display there is.
+#[test]
+fn forwarded_displays_are_the_users_own() {
+    let host = build().sshd("X11Forwarding yes").start();
+    let x11 = |name: &str| {
+        let ssh = ["ssh", "-Y", "-l", name, "sandbox", "echo $DISPLAY; sleep 1000"];
+        host.as_root(ssh).env("DISPLAY", "127.0.0.1:42").start()
+    };
+    let mut outsider = session(&host, "bob");
+    let open = |session: &mut Session<'_>| {
+        session.sh("(exec 3<>/dev/tcp/127.0.0.1/6010) 2>/dev/null && echo open || echo refused")
+    };
+    let alice = x11("alice");
+    eventually("alice has a display", 20.0, || alice.stdout().trim() == "localhost:10.0");
+    assert_eq!(open(&mut session(&host, "alice")), "open");
+    assert_eq!(open(&mut outsider), "refused", "no display of alice's for bob");
+    let bob = x11("bob");
+    eventually("bob has the same", 20.0, || bob.stdout().trim() == "localhost:10.0");
+    assert_eq!(open(&mut outsider), "open");
+    drop((alice, bob));
+}
+
+#[test]
+fn a_database_of_the_system_is_everybodys_and_one_of_a_users_is_not() {
+    let (port, system) = (unused_port(), unused_port());
+    let policy = format!("{PRIVATE}loopback_services = [{system}]\n");
+    let host = build().policy(&policy).start();
+    let options = "--save '' --bind 127.0.0.1 ::1 --daemonize yes --logfile /dev/null";
+    let server = host.as_root(["sh", "-c", &format!("redis-server --port {system} {options}")]);
+    server.run().ok();
+    let cli = |port: u16, words: &str| format!("redis-cli -p {port} {words} 2>&1");
+    eventually("the system's database answers", 20.0, || {
+        host.as_root(["redis-cli", "-p", &system.to_string(), "ping"]).run().stdout == "PONG\n"
+    });
+    let (mut alice, mut bob) = (session(&host, "alice"), session(&host, "bob"));
+    assert_eq!(alice.sh(&cli(system, "set from alice")), "OK");
+    assert_eq!(bob.sh(&cli(system, "get from")), "alice");
+
+    alice.sh(&format!("redis-server --port {port} {options}"));
+    alice.sh(&format!("until redis-cli -p {port} ping; do sleep 0.1; done"));
+    assert_eq!(alice.sh(&cli(port, "set whose alices")), "OK");
+    let refused = bob.sh(&cli(port, "get whose"));
+    assert!(refused.contains("Could not connect"), "{refused}");
+    bob.sh(&format!("redis-server --port {port} {options}"));
+    bob.sh(&format!("until redis-cli -p {port} ping; do sleep 0.1; done"));
+    assert_eq!(bob.sh(&cli(port, "get whose")), "");
+    assert_eq!(alice.sh(&cli(port, "get whose")), "alices");
+    host.sh("pkill redis-server");
+}
+
+#[test]
+fn doctor_tells_whether_the_kernel_takes_the_programs() {
+    let host = build().start();
+    let said = host.as_root(["cgsandbox", "doctor"]).run().stdout;
+    assert!(said.contains("the BPF programs of loopback = \"private\" are taken"), "{said}");
+    host.set_policy("[profile.default]\n");
+    let said = host.as_root(["cgsandbox", "doctor"]).run().stdout;
+    assert!(!said.contains("loopback"), "{said}");
+}
+
 #[test]
 fn a_hundred_users_serve_the_same_port() {
     let port = unused_port();

@@ -116,5 +116,30 @@ fn a_protocol_without_a_hook_reaches_nobody() {
         let mut alice = machine.session("alice");
         assert_eq!(alice.sh(&ask), "timeout", "{address}");
     }
-    machine.sh("pkill -f sctp.pl");
+    machine.sh("pkill -f '[s]ctp.pl serve'");
+}
+
+/// Only the kernel answers, for everybody alike.
+#[test]
+fn an_echo_request_is_answered() {
+    let machine = Machine::build().user("alice").policy(PRIVATE).start();
+    if !machine.takes_programs() {
+        return assert_refused(&machine);
+    }
+    let range = "/proc/sys/net/ipv4/ping_group_range";
+    let before = machine.read(range).unwrap();
+    machine.sh(&format!("echo 0 2147483647 >{range}"));
+    let mut alice = machine.session("alice");
+    let own = alice.sh("cgsandbox address alice").lines().next().unwrap().to_owned();
+    for address in ["127.0.0.1", &own] {
+        let said = alice.sh(&format!(
+            "perl -MSocket -e 'socket(my $s, AF_INET, SOCK_DGRAM, 1) or die \"socket: $!\"; \
+             $SIG{{ALRM}} = sub {{ die \"timeout\" }}; alarm 5; \
+             send($s, pack(\"CCnnn\", 8, 0, 0, 0, 1), 0, pack_sockaddr_in(0, inet_aton(\"{address}\"))) \
+             or die \"send: $!\"; recv($s, my $back, 99, 0); print unpack(\"C\", $back) == 0 ? \
+             \"answered\" : \"odd\"' 2>&1"
+        ));
+        assert_eq!(said, "answered", "{address}");
+    }
+    machine.sh(&format!("echo '{}' >{range}", before.trim()));
 }
