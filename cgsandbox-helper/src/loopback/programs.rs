@@ -121,6 +121,12 @@ fn start(a: &mut Assembler) {
     a.copy(R7, R0);
 }
 
+/// Before [`start`]: the network's packets are none of ours, and many.
+fn only_on_lo(a: &mut Assembler, otherwise: Label) {
+    a.load(Word, R2, R1, packet::INTERFACE);
+    a.if_not(R2, LO, otherwise);
+}
+
 /// Leaves sockets of other network namespaces alone: those have a localhost of their own.
 fn only_of_the_host(a: &mut Assembler, otherwise: Label) {
     let unknown = a.label();
@@ -190,6 +196,7 @@ fn if_service(a: &mut Assembler, found: Label) {
     a.if_is(R9, 0, none);
     for at in (offset::SERVICES..).step_by(2).take(MOST_SERVICES) {
         a.load(Half, R1, R7, at);
+        a.if_is(R1, 0, none);
         a.if_same(R9, R1, found);
     }
     a.place(none);
@@ -407,7 +414,9 @@ fn show(family: Family) -> Program {
 
 /// The packet's header in R2, its length made sure of; what it is in R9 and where its payload
 /// begins at R10 - 16. Then tells its destination.
-fn tell_packet(a: &mut Assembler, allow: Label, refuse: Label, places: &Places) {
+///
+/// A packet of one of the `protocols` goes to `allow` before that.
+fn tell_packet(a: &mut Assembler, protocols: &[u32], allow: Label, refuse: Label, places: &Places) {
     let six = a.label();
     a.load(Word, R1, R6, packet::PROTOCOL);
     a.load(Word, R2, R6, packet::DATA);
@@ -419,6 +428,7 @@ fn tell_packet(a: &mut Assembler, allow: Label, refuse: Label, places: &Places) 
     a.add(R1, 20);
     a.if_above(R1, R3, refuse);
     a.load(Byte, R9, R2, 9);
+    protocols.iter().for_each(|protocol| a.if_is(R9, *protocol, allow));
     a.load(Byte, R1, R2, 0);
     a.and(R1, 0xf);
     a.shift_left(R1, 2);
@@ -433,6 +443,7 @@ fn tell_packet(a: &mut Assembler, allow: Label, refuse: Label, places: &Places) 
     a.add(R1, 40);
     a.if_above(R1, R3, refuse);
     a.load(Byte, R9, R2, 6);
+    protocols.iter().for_each(|protocol| a.if_is(R9, *protocol, allow));
     a.store_number(Word, R10, -16, 40);
     tell6(a, R2, 24, places, None);
 }
@@ -455,9 +466,8 @@ fn ingress() -> Program {
     let mut a = Assembler::new();
     let (allow, refuse, marked) = (a.label(), a.label(), a.label());
     let systems = a.label();
+    only_on_lo(&mut a, allow);
     start(&mut a);
-    a.load(Word, R1, R6, packet::INTERFACE);
-    a.if_not(R1, LO, allow);
     // R8, and kept at R10 - 12: the sender's number, 0 for who is in no sandbox.
     a.load(Word, R8, R6, packet::MARK);
     a.load(Word, R1, R7, offset::MARKED);
@@ -471,17 +481,13 @@ fn ingress() -> Program {
     a.store(Word, R10, -12, R8);
 
     let places = Places::new(&mut a);
-    tell_packet(&mut a, allow, refuse, &places);
+    tell_packet(&mut a, &[ICMP, ICMP6], allow, refuse, &places);
 
     a.place(places.anothers);
-    a.if_is(R9, ICMP, allow);
-    a.if_is(R9, ICMP6, allow);
     a.jump(refuse);
 
     a.place(places.localhost);
     a.load(Word, R8, R10, -12);
-    a.if_is(R9, ICMP, allow);
-    a.if_is(R9, ICMP6, allow);
     a.if_not(R8, 0, refuse);
     a.if_is(R9, TCP, systems);
     a.if_not(R9, UDP, refuse);
@@ -496,8 +502,6 @@ fn ingress() -> Program {
     a.place(places.elsewhere);
     a.load(Word, R8, R10, -12);
     a.if_is(R8, 0, allow);
-    a.if_is(R9, ICMP, allow);
-    a.if_is(R9, ICMP6, allow);
     own_number(&mut a, R1);
     a.copy(R2, R8);
     look_up_reach(&mut a);
@@ -522,19 +526,16 @@ fn ingress() -> Program {
 fn egress() -> Program {
     let mut a = Assembler::new();
     let (allow, refuse) = (a.label(), a.label());
+    only_on_lo(&mut a, allow);
     start(&mut a);
-    a.load(Word, R1, R6, packet::INTERFACE);
-    a.if_not(R1, LO, allow);
     a.load(Word, R1, R7, offset::MARKED);
     a.store(Word, R6, packet::MARK, R1);
     let places = Places::new(&mut a);
-    tell_packet(&mut a, allow, refuse, &places);
+    // These have been asked for their destination before.
+    tell_packet(&mut a, &[TCP, UDP, ICMP, ICMP6], allow, refuse, &places);
 
     a.place(places.localhost);
     a.place(places.anothers);
-    for asked_before in [TCP, UDP, ICMP, ICMP6] {
-        a.if_is(R9, asked_before, allow);
-    }
     a.jump(refuse);
 
     a.place(places.own);
