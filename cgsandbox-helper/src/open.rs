@@ -8,7 +8,7 @@ use cgsandbox_protocol::{self as protocol, Entry, Namespace, Reply};
 
 use crate::audit::{Event, Level};
 use crate::back_end::BackEnd;
-use crate::cgroup::{Membership, Tree, Unfit};
+use crate::cgroup::{Membership, Tree, Unfit, mounted};
 use crate::channel::Channel;
 use crate::config::value::{HidePid, OnLogout};
 use crate::config::{self, Load, Sources};
@@ -101,9 +101,12 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     let subject = subject::resolve(&login.user, policy.needs_groups())?;
     // Before the host is looked at: whatever is wrong with it, exempt users get in.
     let Choice::Confined(confined) = policy.choose(&subject, &login.service) else {
-        // An earlier policy's limits would stay: systemd keeps them beyond the logout.
+        // An earlier policy's limits would stay: systemd keeps them beyond the logout, and the
+        // programs on the slice for as long as anything of the user's is there.
         if systemd::is_manager() {
             systemd::release(state, subject.uid, login.patience())?;
+            let tree = Tree::of_systemd(&mounted()?);
+            loopback::withdraw(state, &tree, subject.uid, login.patience())?;
         }
         return Ok(None);
     };

@@ -14,6 +14,8 @@
 //! user/UID/hidepid      how that namespace's /proc is mounted
 //! user/UID/loopback     symlink to the user's own IPv4 address
 //! loopback/address/IPV4 symlink to "UID IPV6", whose address it is
+//! loopback/pool         what those are from, as long as there are any
+//! loopback/peers        there if anybody is known to reach another's
 //! loopback/programs     the ids of the BPF programs that are in use
 //! slice/UID             what was set for the user's slice, with systemd
 //! ```

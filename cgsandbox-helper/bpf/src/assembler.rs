@@ -60,6 +60,7 @@ pub enum Call {
     SkbLoadBytes = 26,
     Bind = 64,
     GetLocalStorage = 81,
+    SkFullsock = 95,
     GetNetnsCookie = 122,
 }
 

@@ -120,6 +120,11 @@ impl MapFd {
         self.id
     }
 
+    /// The sizes of a key and of a value, in bytes.
+    pub fn sizes(&self) -> (usize, usize) {
+        self.sizes
+    }
+
     /// Puts `value` under `key`. Both must have the map's sizes.
     pub fn put<const K: usize>(&self, key: [u8; K], value: &[u8]) -> io::Result<()> {
         if self.sizes != (K, value.len()) {

@@ -84,7 +84,19 @@ impl fmt::Display for Network4 {
     }
 }
 
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/64", self.v4, self.v6)
+    }
+}
+
 impl Pool {
+    /// What [`Pool`] is displayed as.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (v4, v6) = text.split_once(' ')?;
+        Some(Pool { v4: Network4::parse(v4)?, v6: parse_prefix(v6)? })
+    }
+
     /// The addresses of a uid; none for the uids whose number would be 0.
     pub fn of_uid(&self, uid: u32) -> Option<Address> {
         self.numbered(uid % self.v4.size())
@@ -134,6 +146,7 @@ mod tests {
         assert_eq!(pool.of_v4(Ipv4Addr::new(127, 0, 0, 1)), None);
         assert_eq!(pool.of_v4(Ipv4Addr::new(127, 128, 0, 1)), None);
         assert_eq!(pool.of_v4(Ipv4Addr::new(127, 64, 0, 0)), None);
+        assert_eq!(Pool::parse(&pool.to_string()), Some(pool));
     }
 
     #[test]

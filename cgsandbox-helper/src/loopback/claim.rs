@@ -1,18 +1,30 @@
 //! Who has which address now: `/run/cgsandbox/loopback/address/IPV4`, a symlink to `UID IPV6`,
 //! and `user/UID/loopback`, a symlink to `IPV4`.
 //!
-//! Who is logged in keeps the address for as long as anything of the user is there, whatever
-//! becomes of the configuration: servers are bound to it. Whoever changes anything here holds the
+//! Who is logged in keeps the address for as long as anything of the user is there, and all come
+//! from one pool, whatever becomes of the configuration: servers are bound to them. Whoever changes anything here holds the
 //! lock `loopback`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::address::Address;
-use super::{Loopback, interface};
+use super::address::{Address, Pool};
+use super::interface;
 use crate::error::{Error, Result};
 use crate::state::{State, make_directory, names_in};
+
+/// What addresses are from now: `wanted`, unless somebody still has one from elsewhere. With two
+/// pools in use two users could come to one number, and one bind to what was the other's.
+pub fn pool(state: &State, wanted: Pool) -> Result<Pool> {
+    let note = super::directory_in(state).join("pool");
+    let in_use = std::fs::read_dir(directory(state)).is_ok_and(|mut all| all.next().is_some());
+    let noted = || Pool::parse(&std::fs::read_to_string(&note).ok()?);
+    match noted() {
+        Some(pool) if pool == wanted || in_use => Ok(pool),
+        _ => state.write(&note, wanted.to_string().as_bytes()).map(|()| wanted),
+    }
+}
 
 /// An address that somebody has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,15 +55,17 @@ impl Claim {
         Some(Claim { uid: uid.parse().ok()?, address: Address { number, v4, v6 } })
     }
 
-    /// What the user has already, or what `loopback` has for it.
-    pub fn make(state: &State, uid: u32, loopback: &Loopback) -> Result<Self> {
-        let usable = |claim: &Claim| loopback.pool.of_v4(claim.address.v4) == Some(claim.address);
-        match Self::of(state, uid) {
-            Some(claim) if usable(&claim) => return Ok(claim),
-            Some(claim) => claim.give_up(state)?,
-            None => {}
+    /// What the user has already, or `wanted`; what follows from the uid where `pool` has not
+    /// that.
+    pub fn make(state: &State, uid: u32, pool: Pool, wanted: Address) -> Result<Self> {
+        if let Some(claim) = Self::of(state, uid) {
+            return Ok(claim);
         }
-        let claim = Claim { uid, address: loopback.address };
+        let address = pool.of_v4(wanted.v4).or_else(|| pool.of_uid(uid)).ok_or_else(|| {
+            let cause = format!("{} has none for it; see loopback_addresses", pool.v4);
+            Error::new("find", format!("an address for uid {uid}"), cause)
+        })?;
+        let claim = Claim { uid, address };
         let path = claim.path(state);
         make_directory(&directory(state))?;
         if let Some(other) = Self::read(state, &claim.address.v4.to_string())

@@ -20,6 +20,7 @@ const CREATE: u16 = 0x200 | 0x400;
 const IFA_F_NODAD: u8 = 0x02;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const IFA_CACHEINFO: u16 = 6;
 const RT_SCOPE_HOST: u8 = 254;
 const AF_INET6: u8 = 10;
 const LO: u32 = 1;
@@ -65,6 +66,12 @@ fn ask(what: u16, flags: u16, address: Ipv6Addr) -> io::Result<()> {
         body.extend(kind.to_ne_bytes());
         body.extend(address.octets());
     }
+    // Never the source of what has no other: preferred for 0 seconds, valid for ever.
+    body.extend(20_u16.to_ne_bytes());
+    body.extend(IFA_CACHEINFO.to_ne_bytes());
+    body.extend(0_u32.to_ne_bytes());
+    body.extend(u32::MAX.to_ne_bytes());
+    body.extend([0; 8]);
     let mut message = u32::try_from(16 + body.len()).unwrap_or_default().to_ne_bytes().to_vec();
     message.extend(what.to_ne_bytes());
     message.extend((ASK | flags).to_ne_bytes());

@@ -86,15 +86,15 @@ pub fn give(
     let set = Set::obtain(state)?;
     let was_private = Claim::of(state, uid).is_some();
     let given = (|| {
-        let claim = Claim::make(state, uid, loopback)?;
-        let address = claim.address;
+        let pool = claim::pool(state, loopback.pool)?;
+        let address = Claim::make(state, uid, pool, loopback.address)?.address;
         if interface::has_ipv6() {
             let failed = Error::os("add to lo", address.v6);
             interface::add(address.v6).map_err(failed)?;
         }
         let record = Record {
             address,
-            pool: loopback.pool,
+            pool,
             wildcard_is_own: loopback.wildcard_is_own,
             namespace: cgsandbox_bpf::netns_cookie()
                 .map_err(Error::os("ask for", "the network namespace"))?,
@@ -154,7 +154,10 @@ pub fn address_of(state: &State, uid: u32) -> Option<Address> {
 const PATIENCE: Duration = Duration::from_millis(500);
 
 fn give_up(state: &State, uid: u32) -> Result<()> {
-    if let (Some(claim), Some(set)) = (Claim::of(state, uid), Set::in_use(state)) {
+    let peers = || peers::are_any(state).then(|| Set::in_use(state)).flatten();
+    if let Some(claim) = Claim::of(state, uid)
+        && let Some(set) = peers()
+    {
         set.forget(claim.address.number)?;
     }
     Claim::end(state, uid)

@@ -1,12 +1,13 @@
 //! Who may reach whose address: what `loopback_peers` says of those who are logged in.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::address::Address;
 use super::claim::Claim;
 use super::record::Reach;
 use super::set::Set;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::policy::{Policy, Subject, Verdict};
 use crate::state::State;
 use crate::subject;
@@ -37,7 +38,28 @@ pub fn update(
             wanted.extend(between(policy, (subject, own), (&other, others)));
         }
     }
+    if !wanted.is_empty() {
+        let note = note(state);
+        std::fs::write(&note, "").map_err(Error::os("write", note.display()))?;
+    } else if !are_any(state) {
+        return Ok(());
+    }
     set.replace(address.number, &wanted)
+}
+
+/// Whether anybody is known to the programs to reach anybody: finding out from the map itself
+/// takes longer than the rest of a login's dealings with it.
+pub fn are_any(state: &State) -> bool {
+    note(state).exists()
+}
+
+/// Nobody is known to the programs.
+pub fn forget_any(state: &State) {
+    let _ = std::fs::remove_file(note(state));
+}
+
+fn note(state: &State) -> PathBuf {
+    super::directory_in(state).join("peers")
 }
 
 /// Who else is logged in, looked up before anybody has to wait for it: a directory server may

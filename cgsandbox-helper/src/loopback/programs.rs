@@ -58,6 +58,14 @@ mod sock_addr {
     pub const TYPE: i16 = 32;
     pub const SOURCE4: i16 = 40;
     pub const SOURCE6: i16 = 44;
+    pub const SOCKET: i16 = 64;
+}
+
+/// `struct bpf_sock`.
+mod socket {
+    pub const PROTOCOL: i16 = 12;
+    pub const SOURCE4: i16 = 24;
+    pub const SOURCE6: i16 = 28;
 }
 
 /// `struct __sk_buff`.
@@ -67,6 +75,7 @@ mod packet {
     pub const INTERFACE: i16 = 40;
     pub const DATA: i16 = 76;
     pub const END: i16 = 80;
+    pub const SOCKET: i16 = 168;
 }
 
 /// `lo` has it in every network namespace.
@@ -78,6 +87,10 @@ const TCP: u32 = 6;
 const UDP: u32 = 17;
 const ICMP: u32 = 1;
 const ICMP6: u32 = 58;
+/// Flags of TCP.
+const SYN: u32 = 0x02;
+const RST: u32 = 0x04;
+const ACK: u32 = 0x10;
 
 /// Four bytes in network order, as a word of memory.
 const fn net(bytes: [u8; 4]) -> u32 {
@@ -119,12 +132,6 @@ fn start(a: &mut Assembler) {
     a.set(R2, 0);
     a.call(Call::GetLocalStorage);
     a.copy(R7, R0);
-}
-
-/// Before [`start`]: the network's packets are none of ours, and many.
-fn only_on_lo(a: &mut Assembler, otherwise: Label) {
-    a.load(Word, R2, R1, packet::INTERFACE);
-    a.if_not(R2, LO, otherwise);
 }
 
 /// Leaves sockets of other network namespaces alone: those have a localhost of their own.
@@ -291,10 +298,15 @@ fn bind(family: Family) -> Program {
 
 fn reach(asked: Family, action: Action) -> Program {
     decide(asked, |a, family, at, places, allow, refuse| {
-        let source = a.label();
-        a.place(places.localhost);
+        // With another source than the program's own, or with the one that it has chosen.
+        let (source, chosen) = (a.label(), a.label());
         a.place(places.wildcard);
-        if_service(a, allow);
+        if action == Action::Send {
+            // A socket that is connected, with control data: no destination was given.
+            a.if_is(R9, 0, chosen);
+        }
+        a.place(places.localhost);
+        if_service(a, chosen);
         put_own(a, family, at);
         a.jump(source);
 
@@ -331,9 +343,49 @@ fn reach(asked: Family, action: Action) -> Program {
             // The kernel has sent these through IPv4's own.
             (Action::Send, Family::V6, Family::V4) => {}
         }
+        a.jump(allow);
+
+        a.place(chosen);
         a.place(places.elsewhere);
+        if action == Action::Send {
+            check_source(a, asked, allow, refuse);
+        }
         a.jump(allow);
     })
+}
+
+/// Control data (IP_PKTINFO) choose any local address to send from: of localhosts they may choose
+/// what the socket is bound to.
+fn check_source(a: &mut Assembler, asked: Family, allow: Label, refuse: Label) {
+    let (words, at, of_socket): (&[i16], i16, i16) = match asked {
+        Family::V4 => (&[0], sock_addr::SOURCE4, socket::SOURCE4),
+        Family::V6 => (&[0, 4, 8, 12], sock_addr::SOURCE6, socket::SOURCE6),
+    };
+    let differs = a.label();
+    a.load(Double, R9, R6, sock_addr::SOCKET);
+    a.if_null(R9, differs);
+    for word in words {
+        a.load(Word, R8, R6, at + word);
+        a.load(Word, R1, R9, of_socket + word);
+        a.if_other(R8, R1, differs);
+    }
+    a.jump(allow);
+
+    a.place(differs);
+    let places = Places::new(a);
+    match asked {
+        Family::V4 => {
+            a.load(Word, R8, R6, at);
+            tell4(a, &places);
+        }
+        Family::V6 => tell6(a, R6, at, &places, None),
+    }
+    a.place(places.localhost);
+    a.place(places.anothers);
+    a.jump(refuse);
+    a.place(places.own);
+    a.place(places.wildcard);
+    a.place(places.elsewhere);
 }
 
 /// Has a connection come from the user's own address. One that is bound already keeps what it
@@ -412,40 +464,63 @@ fn show(family: Family) -> Program {
     a.finish()
 }
 
+/// An address of a packet.
+#[derive(Clone, Copy)]
+enum End {
+    Source,
+    Destination,
+}
+
+/// Where a packet goes whose addresses are not looked at.
+struct Ways<'a> {
+    /// One that is not IP.
+    other: Label,
+    /// One that is too short.
+    short: Label,
+    /// One of these protocols.
+    protocols: (&'a [u32], Label),
+}
+
 /// The packet's header in R2, its length made sure of; what it is in R9 and where its payload
-/// begins at R10 - 16. Then tells its destination.
-///
-/// A packet of one of the `protocols` goes to `allow` before that.
-fn tell_packet(a: &mut Assembler, protocols: &[u32], allow: Label, refuse: Label, places: &Places) {
+/// begins at R10 - 16. Then tells one of its addresses.
+fn tell_packet(a: &mut Assembler, end: End, ways: &Ways<'_>, places: &Places) {
+    let (at4, at6) = match end {
+        End::Source => (12, 8),
+        End::Destination => (16, 24),
+    };
+    let protocols = |a: &mut Assembler| {
+        let (protocols, label) = ways.protocols;
+        protocols.iter().for_each(|protocol| a.if_is(R9, *protocol, label));
+    };
     let six = a.label();
     a.load(Word, R1, R6, packet::PROTOCOL);
     a.load(Word, R2, R6, packet::DATA);
     a.load(Word, R3, R6, packet::END);
     a.if_is(R1, V6_HEADER.into(), six);
-    a.if_not(R1, V4_HEADER.into(), allow);
+    a.if_not(R1, V4_HEADER.into(), ways.other);
 
     a.copy(R1, R2);
     a.add(R1, 20);
-    a.if_above(R1, R3, refuse);
+    a.if_above(R1, R3, ways.short);
     a.load(Byte, R9, R2, 9);
-    protocols.iter().for_each(|protocol| a.if_is(R9, *protocol, allow));
+    protocols(a);
     a.load(Byte, R1, R2, 0);
     a.and(R1, 0xf);
     a.shift_left(R1, 2);
     a.store(Word, R10, -16, R1);
     // tell4 needs R1 and R2.
-    a.load(Word, R4, R2, 16);
+    a.load(Word, R4, R2, at4);
     a.copy(R8, R4);
     tell4(a, places);
 
     a.place(six);
     a.copy(R1, R2);
     a.add(R1, 40);
-    a.if_above(R1, R3, refuse);
+    a.if_above(R1, R3, ways.short);
     a.load(Byte, R9, R2, 6);
-    protocols.iter().for_each(|protocol| a.if_is(R9, *protocol, allow));
+    protocols(a);
     a.store_number(Word, R10, -16, 40);
-    tell6(a, R2, 24, places, None);
+    tell6(a, R2, at6, places, None);
 }
 
 /// A half or a byte of the payload, at `at` in it, into R1.
@@ -461,13 +536,14 @@ fn load_payload(a: &mut Assembler, size: Size, at: i32, refuse: Label) {
     a.load(size, R1, R10, -8);
 }
 
-/// What comes in over `lo`: `rules::arrives`.
+/// What comes in: `rules::arrives`.
 fn ingress() -> Program {
     let mut a = Assembler::new();
     let (allow, refuse, marked) = (a.label(), a.label(), a.label());
-    let systems = a.label();
-    only_on_lo(&mut a, allow);
+    let (systems, network) = (a.label(), a.label());
     start(&mut a);
+    a.load(Word, R1, R6, packet::INTERFACE);
+    a.if_not(R1, LO, network);
     // R8, and kept at R10 - 12: the sender's number, 0 for who is in no sandbox.
     a.load(Word, R8, R6, packet::MARK);
     a.load(Word, R1, R7, offset::MARKED);
@@ -481,7 +557,8 @@ fn ingress() -> Program {
     a.store(Word, R10, -12, R8);
 
     let places = Places::new(&mut a);
-    tell_packet(&mut a, &[ICMP, ICMP6], allow, refuse, &places);
+    let ways = Ways { other: allow, short: refuse, protocols: (&[ICMP, ICMP6], allow) };
+    tell_packet(&mut a, End::Destination, &ways, &places);
 
     a.place(places.anothers);
     a.jump(refuse);
@@ -489,8 +566,12 @@ fn ingress() -> Program {
     a.place(places.localhost);
     a.load(Word, R8, R10, -12);
     a.if_not(R8, 0, refuse);
-    a.if_is(R9, TCP, systems);
-    a.if_not(R9, UDP, refuse);
+    a.if_is(R9, UDP, systems);
+    a.if_not(R9, TCP, refuse);
+    // The kernel's word that nobody listens, to a socket that was bound to all addresses.
+    load_payload(&mut a, Byte, 13, refuse);
+    a.and(R1, RST);
+    a.if_not(R1, 0, allow);
     a.place(systems);
     load_payload(&mut a, Half, 0, refuse);
     a.copy(R9, R1);
@@ -512,8 +593,23 @@ fn ingress() -> Program {
     a.if_not(R9, TCP, refuse);
     load_payload(&mut a, Byte, 13, refuse);
     // SYN without ACK opens a connection.
-    a.and(R1, 0x12);
-    a.if_is(R1, 0x02, refuse);
+    a.and(R1, SYN | ACK);
+    a.if_is(R1, SYN, refuse);
+    a.jump(allow);
+
+    // The kernel keeps 127.0.0.0/8 and ::1 from the network, and not even these always.
+    a.place(network);
+    let ways = Ways { other: allow, short: refuse, protocols: (&[], allow) };
+    for end in [End::Source, End::Destination] {
+        let places = Places::new(&mut a);
+        tell_packet(&mut a, end, &ways, &places);
+        a.place(places.own);
+        a.place(places.anothers);
+        a.place(places.localhost);
+        a.jump(refuse);
+        a.place(places.wildcard);
+        a.place(places.elsewhere);
+    }
 
     a.place(allow);
     a.end(1);
@@ -526,21 +622,39 @@ fn ingress() -> Program {
 fn egress() -> Program {
     let mut a = Assembler::new();
     let (allow, refuse) = (a.label(), a.label());
-    only_on_lo(&mut a, allow);
+    a.load(Word, R2, R1, packet::INTERFACE);
+    a.if_not(R2, LO, allow);
     start(&mut a);
     a.load(Word, R1, R7, offset::MARKED);
     a.store(Word, R6, packet::MARK, R1);
-    let places = Places::new(&mut a);
-    // These have been asked for their destination before.
-    tell_packet(&mut a, &[TCP, UDP, ICMP, ICMP6], allow, refuse, &places);
+    let (places, all) = (Places::new(&mut a), Places::new(&mut a));
+    let asked = a.label();
+    let ways = Ways { other: allow, short: refuse, protocols: (&[TCP, UDP, ICMP, ICMP6], asked) };
+    tell_packet(&mut a, End::Destination, &ways, &places);
 
-    a.place(places.localhost);
-    a.place(places.anothers);
+    // These have been asked for their destination before, unless something else is in them:
+    // SCTP travels in UDP where it is told to.
+    a.place(asked);
+    a.if_not(R9, UDP, allow);
+    a.load(Double, R1, R6, packet::SOCKET);
+    a.if_null(R1, allow);
+    a.call(Call::SkFullsock);
+    a.if_null(R0, allow);
+    a.load(Word, R1, R0, socket::PROTOCOL);
+    a.if_is(R1, UDP, allow);
+    let ways = Ways { other: allow, short: refuse, protocols: (&[], allow) };
+    tell_packet(&mut a, End::Destination, &ways, &all);
+    for places in [&places, &all] {
+        a.place(places.localhost);
+        a.place(places.anothers);
+    }
     a.jump(refuse);
 
-    a.place(places.own);
-    a.place(places.wildcard);
-    a.place(places.elsewhere);
+    for places in [&places, &all] {
+        a.place(places.own);
+        a.place(places.wildcard);
+        a.place(places.elsewhere);
+    }
     a.place(allow);
     a.end(1);
     a.place(refuse);

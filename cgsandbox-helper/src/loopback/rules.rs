@@ -87,31 +87,55 @@ pub fn bind(record: &Record, place: Place, port: u16) -> Verdict {
     }
 }
 
+/// How something is to be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// connect(2), of TCP.
+    ConnectStream,
+    /// connect(2), of UDP.
+    ConnectDatagrams,
+    /// sendto(2), of UDP.
+    SendTo,
+}
+
 /// connect(2), and sendto(2) where nothing is connected.
 pub fn reach(
     record: &Record,
     place: Place,
     port: u16,
-    is_stream: bool,
+    how: How,
     granted: impl Fn(u32) -> Option<Reach>,
 ) -> Verdict {
     let is_service = port != 0 && record.services.contains(&port);
     match place {
+        // The kernel asks so where a socket is connected and control data come with a datagram.
+        Place::Wildcard if how == How::SendTo && port == 0 => Verdict::AsAsked,
         Place::Localhost | Place::Wildcard if is_service => Verdict::AsAsked,
         Place::Localhost | Place::Wildcard => Verdict::Own,
         Place::Own | Place::Elsewhere => Verdict::AsAsked,
         Place::Anothers(number) => match number.and_then(granted) {
             Some(Reach::Granted) => Verdict::AsAsked,
             // Datagrams have no direction; a connection has.
-            Some(Reach::Answers) if !is_stream => Verdict::AsAsked,
+            Some(Reach::Answers) if how != How::ConnectStream => Verdict::AsAsked,
             _ => Verdict::Refused,
         },
     }
 }
 
-/// A packet as a filter sees it on `lo`.
+/// Whether a datagram may leave that does not get the user's own address for its source: with
+/// `source`, which control data may have chosen, from a socket that is bound to `bound`.
+pub fn may_send_from(record: &Record, source: IpAddr, bound: IpAddr) -> bool {
+    let is_localhost = matches!(place(record, source), Place::Localhost | Place::Anothers(_));
+    source == bound || !is_localhost
+}
+
+/// A packet as a filter sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet {
+    /// Whether it comes or goes over `lo`, not the network.
+    pub on_lo: bool,
+    /// The source.
+    pub from: IpAddr,
     /// The destination.
     pub to: IpAddr,
     /// The IP protocol.
@@ -120,6 +144,10 @@ pub struct Packet {
     pub from_port: u16,
     /// Whether it opens a TCP connection: SYN without ACK.
     pub opens: bool,
+    /// Whether it is TCP's RST.
+    pub resets: bool,
+    /// Whether it is UDP with another protocol in it: the socket is of that.
+    pub wraps: bool,
     /// The number of the user whose sandbox sent it; none for who is in none.
     pub sender: Option<u32>,
 }
@@ -131,6 +159,12 @@ pub fn is_icmp(protocol: u8) -> bool {
 
 /// Whether a packet arrives in the sandbox.
 pub fn arrives(record: &Record, packet: &Packet, granted: impl Fn(u32) -> Option<Reach>) -> bool {
+    if !packet.on_lo {
+        // The network is nobody's localhost, and has no way to any.
+        let is_network =
+            |address| matches!(place(record, address), Place::Elsewhere | Place::Wildcard);
+        return is_network(packet.from) && is_network(packet.to);
+    }
     if packet.sender == Some(record.address.number) || is_icmp(packet.protocol) {
         return true;
     }
@@ -139,7 +173,10 @@ pub fn arrives(record: &Record, packet: &Packet, granted: impl Fn(u32) -> Option
         // A server on all addresses answers on those of others and of the system, too: not this.
         (Place::Anothers(_), _) => false,
         (Place::Localhost, Some(_)) => false,
-        (Place::Localhost, None) => has_ports && record.services.contains(&packet.from_port),
+        (Place::Localhost, None) => {
+            // RST: the kernel's word that nobody listens, to who is bound to all addresses.
+            packet.resets || has_ports && record.services.contains(&packet.from_port)
+        }
         (_, None) => true,
         (_, Some(sender)) => match granted(sender) {
             Some(Reach::Granted) => true,
@@ -152,7 +189,9 @@ pub fn arrives(record: &Record, packet: &Packet, granted: impl Fn(u32) -> Option
 /// Whether a packet leaves the sandbox for `lo`. TCP, UDP and ICMP have been asked for their
 /// destination before; what has no such question may only stay with the user.
 pub fn leaves(record: &Record, packet: &Packet) -> bool {
-    [6, 17].contains(&packet.protocol)
+    let was_asked = [6, 17].contains(&packet.protocol) && !packet.wraps;
+    !packet.on_lo
+        || was_asked
         || is_icmp(packet.protocol)
         || matches!(place(record, packet.to), Place::Own | Place::Elsewhere | Place::Wildcard)
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use cgsandbox_bpf::{self as bpf, AttachType, MapFd, MapKind, ProgramFd};
 
-use super::peers::Pairs;
+use super::peers::{self, Pairs};
 use super::programs::{ALL, Named};
 use super::record::{SIZE, reach_key, reach_of_key};
 use crate::error::{Error, Result};
@@ -86,6 +86,8 @@ impl Set {
         }
         let note = super::directory_in(state).join("programs");
         let set = Self::load().map_err(Error::os("load", "the BPF programs of loopback"))?;
+        // Its map of peers is empty.
+        peers::forget_any(state);
         state.write(&note, set.to_text()?.as_bytes())?;
         Ok(set)
     }
@@ -133,7 +135,9 @@ impl Set {
             programs.push(same.then_some((named, program, id))?);
         }
         let [records, reach] = maps.map(bpf::map_of_id);
-        Some(Set { programs, records: records.ok()?, reach: reach.ok()? })
+        let (records, reach) = (records.ok()?, reach.ok()?);
+        let are_they = records.sizes() == (8, SIZE) && reach.sizes() == (8, 1);
+        are_they.then_some(Set { programs, records, reach })
     }
 
     fn to_text(&self) -> Result<String> {

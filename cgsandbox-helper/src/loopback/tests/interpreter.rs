@@ -15,11 +15,16 @@ const STACK: u64 = 3 << 32;
 const PACKET: u64 = 4 << 32;
 const REACH: u64 = 5 << 32;
 const MAP: u64 = 6 << 32;
+const SOCKET: u64 = 7 << 32;
 const STACK_SIZE: usize = 512;
 
 /// Where `data` and `data_end` are in `struct __sk_buff`.
 const DATA: usize = 76;
 const END: usize = 80;
+const SOCKET_OF_PACKET: usize = 168;
+
+/// Where the socket is in `struct bpf_sock_addr`.
+const SOCKET_OF_ADDRESS: usize = 64;
 
 /// The kernel around a program.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +32,8 @@ pub struct Machine {
     pub context: Vec<u8>,
     pub record: Vec<u8>,
     pub packet: Vec<u8>,
+    /// `struct bpf_sock`; empty where there is none.
+    pub socket: Vec<u8>,
     pub reach: BTreeMap<[u8; 8], u8>,
     pub namespace: u64,
     /// What bpf_bind() was asked for.
@@ -112,12 +119,17 @@ impl Machine {
             Call::SkbLoadBytes,
             Call::Bind,
             Call::GetLocalStorage,
+            Call::SkFullsock,
             Call::GetNetnsCookie,
         ];
         match known.into_iter().find(|one| *one as u32 == call).unwrap() {
             Call::GetLocalStorage => {
                 assert_eq!((registers[1], registers[2]), (MAP, 0));
                 RECORD
+            }
+            Call::SkFullsock => {
+                assert_eq!(registers[1], SOCKET);
+                SOCKET
             }
             Call::MapLookup => {
                 assert_eq!(registers[1], MAP + 1);
@@ -166,19 +178,22 @@ impl Machine {
             PACKET => &mut self.packet,
             STACK => &mut self.stack,
             REACH => &mut self.found,
+            SOCKET => &mut self.socket,
             _ => panic!("no memory at {address:#x}"),
         };
         &mut memory[at..at + length]
     }
 
     fn load(&mut self, address: u64, length: usize) -> u64 {
-        // Two words of the context stand for pointers.
-        if !self.packet.is_empty() {
-            match address.wrapping_sub(CONTEXT) as usize {
-                DATA => return PACKET,
-                END => return PACKET + self.packet.len() as u64,
-                _ => {}
-            }
+        // Some words of the context stand for pointers.
+        let socket = if self.socket.is_empty() { 0 } else { SOCKET };
+        match (address.wrapping_sub(CONTEXT) as usize, self.packet.len()) {
+            (SOCKET_OF_ADDRESS, 0) => return socket,
+            (_, 0) => {}
+            (SOCKET_OF_PACKET, _) => return socket,
+            (DATA, _) => return PACKET,
+            (END, length) => return PACKET + length as u64,
+            _ => {}
         }
         let mut bytes = [0; 8];
         bytes[..length].copy_from_slice(self.memory(address, length));

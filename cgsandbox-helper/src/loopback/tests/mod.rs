@@ -11,7 +11,7 @@ use cgsandbox_bpf::{AttachType, Program};
 use super::address::Pool;
 use super::programs::ALL;
 use super::record::{MARK, Reach, Record, reach_key};
-use super::rules::{self, Packet, Verdict};
+use super::rules::{self, How, Packet, Verdict};
 use interpreter::Machine;
 
 const OWN: u32 = 1000;
@@ -183,12 +183,15 @@ fn connect_and_sendto_do_as_the_rules_say() {
                 IpAddr::V4(_) => [Inet4Connect, Udp4Sendmsg],
                 IpAddr::V6(_) => [Inet6Connect, Udp6Sendmsg],
             };
-            for (at, kind) in [(connect, 1), (connect, 2), (send, 2)] {
+            use How::{ConnectDatagrams, ConnectStream, SendTo};
+            let ways =
+                [(connect, 1, ConnectStream), (connect, 2, ConnectDatagrams), (send, 2, SendTo)];
+            for (at, kind, how) in ways {
                 let mut machine = machine(&record);
                 ask(&mut machine, asked, port, kind);
                 let result = machine.run(&program(at));
                 let place = rules::place(&record, asked);
-                let verdict = rules::reach(&record, place, port, kind == 1, granted);
+                let verdict = rules::reach(&record, place, port, how, granted);
                 let what = format!("{at:?} of kind {kind} to port {port} of");
                 let now = answer(&machine, asked);
                 check(&record, asked, verdict, result, now, &what);
@@ -261,30 +264,40 @@ fn programs_are_shown_the_address_that_they_asked_for() {
 
 /// A packet's bytes; `options` of four bytes each in an IPv4 header.
 fn bytes(packet: &Packet, options: u8) -> Vec<u8> {
-    let mut header = match packet.to {
-        IpAddr::V4(to) => {
+    let mut header = match (packet.to, packet.from) {
+        (IpAddr::V4(to), IpAddr::V4(from)) => {
             let mut header = vec![0; 20 + 4 * usize::from(options)];
             header[0] = 0x45 + options;
             header[9] = packet.protocol;
+            header[12..16].copy_from_slice(&from.octets());
             header[16..20].copy_from_slice(&to.octets());
             header
         }
-        IpAddr::V6(to) => {
+        (IpAddr::V6(to), IpAddr::V6(from)) => {
             let mut header = vec![0; 40];
             header[6] = packet.protocol;
+            header[8..24].copy_from_slice(&from.octets());
             header[24..40].copy_from_slice(&to.octets());
             header
         }
+        _ => panic!("two families in one packet"),
     };
     let mut payload = [0; 20];
     payload[..2].copy_from_slice(&packet.from_port.to_be_bytes());
-    payload[13] = if packet.opens { 0x02 } else { 0x12 };
+    payload[13] = match (packet.opens, packet.resets) {
+        (true, _) => 0x02,
+        (_, true) => 0x14,
+        _ => 0x12,
+    };
     header.extend(payload);
     header
 }
 
-fn filter(record: &Record, packet: &Packet, interface: u32, options: u8) -> Machine {
+fn filter(record: &Record, packet: &Packet, options: u8) -> Machine {
     let mut machine = machine(record);
+    let interface: u32 = if packet.on_lo { 1 } else { 2 };
+    machine.socket = vec![0; 80];
+    machine.socket[12] = if packet.wraps { 132 } else { packet.protocol };
     machine.packet = bytes(packet, options);
     let kind: [u8; 2] = if packet.to.is_ipv4() { [0x08, 0x00] } else { [0x86, 0xdd] };
     machine.put(8, &packet.sender.map_or(0, |sender| MARK | sender).to_ne_bytes());
@@ -293,31 +306,67 @@ fn filter(record: &Record, packet: &Packet, interface: u32, options: u8) -> Mach
     machine
 }
 
+/// Over `lo`, from somebody's program.
+fn packet(to: IpAddr, protocol: u8, sender: Option<u32>) -> Packet {
+    let from = match to {
+        IpAddr::V4(_) => IpAddr::from([10, 0, 0, 5]),
+        IpAddr::V6(_) => "2001:db8::5".parse().unwrap(),
+    };
+    Packet {
+        on_lo: true,
+        from,
+        to,
+        protocol,
+        from_port: 8080,
+        opens: false,
+        resets: false,
+        wraps: false,
+        sender,
+    }
+}
+
+/// Those that packets have.
+fn addresses_of_packets() -> Vec<IpAddr> {
+    let mut all = addresses();
+    all.retain(|address| !matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()));
+    all
+}
+
+fn check_filters(record: &Record, packet: &Packet, options: u8) -> bool {
+    let (ingress, egress) = (program(AttachType::InetIngress), program(AttachType::InetEgress));
+    let arrives = rules::arrives(record, packet, granted);
+    let result = filter(record, packet, options).run(&ingress);
+    assert_eq!(result, u64::from(arrives), "arrives: {packet:?}");
+    let mut machine = filter(record, packet, options);
+    let before = machine.context[8..12].to_vec();
+    let leaves = rules::leaves(record, packet);
+    assert_eq!(machine.run(&egress), u64::from(leaves), "leaves: {packet:?}");
+    let mark = match packet.on_lo {
+        true => (MARK | OWN).to_ne_bytes().to_vec(),
+        false => before,
+    };
+    assert_eq!(machine.context[8..12], mark, "{packet:?}");
+    arrives
+}
+
 #[test]
 fn filters_let_through_what_the_rules_say() {
     let record = record();
-    let (ingress, egress) = (program(AttachType::InetIngress), program(AttachType::InetEgress));
-    let real = |to: &IpAddr| !matches!(to, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
     let mut count = [0, 0];
-    for to in addresses().into_iter().filter(real) {
+    for to in addresses_of_packets() {
         for protocol in [1, 6, 17, 58, 132, 0] {
             for from_port in PORTS {
                 for sender in [None, Some(OWN), Some(FRIEND), Some(ASKER), Some(STRANGER)] {
-                    for (opens, options) in [(false, 0), (true, 0), (true, 10)] {
-                        let opens = opens && protocol == 6;
-                        let packet = Packet { to, protocol, from_port, opens, sender };
-                        let wanted = rules::arrives(&record, &packet, granted);
-                        count[usize::from(wanted)] += 1;
-                        let result = filter(&record, &packet, 1, options).run(&ingress);
-                        assert_eq!(result, u64::from(wanted), "{packet:?}");
-                        let result = filter(&record, &packet, 2, options).run(&ingress);
-                        assert_eq!(result, 1, "from the network: {packet:?}");
-
-                        let mut machine = filter(&record, &packet, 1, options);
-                        let wanted = rules::leaves(&record, &packet);
-                        assert_eq!(machine.run(&egress), u64::from(wanted), "{packet:?}");
-                        let mark = u32::from_ne_bytes(machine.context[8..12].try_into().unwrap());
-                        assert_eq!(mark, MARK | OWN, "{packet:?}");
+                    let plain = Packet { from_port, ..packet(to, protocol, sender) };
+                    let tcp = protocol == 6;
+                    let packets = [
+                        plain,
+                        Packet { opens: tcp, ..plain },
+                        Packet { resets: tcp, ..plain },
+                        Packet { wraps: protocol == 17, ..plain },
+                    ];
+                    for (packet, options) in packets.iter().zip([0, 10, 1, 0]) {
+                        count[usize::from(check_filters(&record, packet, options))] += 1;
                     }
                 }
             }
@@ -327,18 +376,77 @@ fn filters_let_through_what_the_rules_say() {
 }
 
 #[test]
+fn the_network_is_nobodys_localhost() {
+    let record = record();
+    let mut count = [0, 0];
+    for from in addresses_of_packets() {
+        for to in addresses_of_packets().into_iter().filter(|to| to.is_ipv4() == from.is_ipv4()) {
+            let packet = Packet { on_lo: false, from, ..packet(to, 6, None) };
+            count[usize::from(check_filters(&record, &packet, 0))] += 1;
+        }
+    }
+    assert!(count[0] > 100 && count[1] > 100, "{count:?}");
+}
+
+#[test]
+fn nobody_sends_in_anothers_name() {
+    let record = record();
+    let service: [(AttachType, IpAddr); 2] = [
+        (AttachType::Udp4Sendmsg, Ipv4Addr::LOCALHOST.into()),
+        (AttachType::Udp6Sendmsg, Ipv6Addr::LOCALHOST.into()),
+    ];
+    let network: [(AttachType, IpAddr); 2] = [
+        (AttachType::Udp4Sendmsg, [192, 0, 2, 1].into()),
+        (AttachType::Udp6Sendmsg, "2001:db8::1".parse().unwrap()),
+    ];
+    let connected: [(AttachType, IpAddr); 2] = [
+        (AttachType::Udp4Sendmsg, Ipv4Addr::UNSPECIFIED.into()),
+        (AttachType::Udp6Sendmsg, Ipv6Addr::UNSPECIFIED.into()),
+    ];
+    for ((at, to), port) in service
+        .into_iter()
+        .zip([53; 2])
+        .chain(network.into_iter().zip([9; 2]))
+        .chain(connected.into_iter().zip([0; 2]))
+    {
+        for source in addresses_of_packets().into_iter().filter(|it| it.is_ipv4() == to.is_ipv4()) {
+            for bound in [source, to, "0.0.0.0".parse().unwrap()] {
+                let mut machine = machine(&record);
+                machine.socket = vec![0; 80];
+                ask(&mut machine, to, port, 2);
+                for (address, v4, v6) in [(source, 40, 44)] {
+                    match address {
+                        IpAddr::V4(address) => machine.put(v4, &address.octets()),
+                        IpAddr::V6(address) => machine.put(v6, &address.octets()),
+                    }
+                }
+                let bound = match (bound, to) {
+                    (IpAddr::V4(address), IpAddr::V4(_)) => {
+                        machine.socket[24..28].copy_from_slice(&address.octets());
+                        bound
+                    }
+                    (IpAddr::V6(address), IpAddr::V6(_)) => {
+                        machine.socket[28..44].copy_from_slice(&address.octets());
+                        bound
+                    }
+                    // Bound to nothing.
+                    _ => Ipv6Addr::UNSPECIFIED.into(),
+                };
+                let wanted = rules::may_send_from(&record, source, bound);
+                let result = machine.run(&program(at));
+                assert_eq!(result, u64::from(wanted), "to {to} from {source}, bound to {bound}");
+            }
+        }
+    }
+}
+
+#[test]
 fn another_mark_than_ours_is_nobodys() {
     let record = record();
-    let packet = Packet {
-        to: record.address.v4.into(),
-        protocol: 6,
-        from_port: 8080,
-        opens: true,
-        sender: None,
-    };
+    let packet = Packet { opens: true, ..packet(record.address.v4.into(), 6, None) };
     for (mark, wanted) in [(0, 1), (STRANGER, 1), (MARK | STRANGER, 0), (0xC5 << 24 | STRANGER, 1)]
     {
-        let mut machine = filter(&record, &packet, 1, 0);
+        let mut machine = filter(&record, &packet, 0);
         machine.put(8, &mark.to_ne_bytes());
         assert_eq!(machine.run(&program(AttachType::InetIngress)), wanted, "{mark:#x}");
     }
@@ -347,12 +455,16 @@ fn another_mark_than_ours_is_nobodys() {
 #[test]
 fn a_truncated_packet_does_not_pass() {
     let record = record();
-    let to = record.address.v4.into();
-    let packet = Packet { to, protocol: 6, from_port: 1, opens: true, sender: Some(ASKER) };
-    for (at, length) in
-        [(AttachType::InetIngress, 30), (AttachType::InetIngress, 19), (AttachType::InetEgress, 19)]
-    {
-        let mut machine = filter(&record, &packet, 1, 0);
+    let on_lo = Packet { opens: true, ..packet(record.address.v4.into(), 6, Some(ASKER)) };
+    let from_network = Packet { on_lo: false, ..on_lo };
+    use AttachType::{InetEgress, InetIngress};
+    for (at, packet, length) in [
+        (InetIngress, on_lo, 30),
+        (InetIngress, on_lo, 19),
+        (InetIngress, from_network, 19),
+        (InetEgress, on_lo, 19),
+    ] {
+        let mut machine = filter(&record, &packet, 0);
         machine.packet.truncate(length);
         assert_eq!(machine.run(&program(at)), 0, "{at:?} {length}");
     }
