@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Outcome, terminal};
 use crate::config::{self, ConfigErrors, Problem, Severity, SourceText, Sources};
+use crate::loopback::ports::Free;
 use crate::policy::Policy;
 use crate::subject;
 
@@ -36,6 +37,8 @@ fn examine(texts: Vec<SourceText>, warnings: Vec<Problem>) -> Result<Findings, C
     let policy = config::parse(&texts)?;
     let mut problems = warnings;
     problems.extend(config::collisions(&policy, &texts, &subject::local(policy.needs_groups())));
+    problems
+        .extend(Free::of_host().map(|free| config::squattable(&policy, &free)).unwrap_or_default());
     problems.extend(config::lint(&policy, &texts, subject::is_known));
     Ok(Findings { policy: Some(policy), problems, texts })
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::diagnostic::{Problem, SourceText, Sourced};
+use crate::loopback::ports::Free;
 use crate::policy::{Match, Pattern, Policy, Rule, Subject, Who};
 
 /// Warnings about `policy`, made from `texts`; `exists` asks NSS whether there is such a
@@ -50,6 +51,28 @@ pub fn collisions(policy: &Policy, texts: &[SourceText], users: &[Subject]) -> V
         }
     }
     problems
+}
+
+/// Services of the machine's whose ports a user can take while they are down.
+pub fn squattable(policy: &Policy, free: &Free) -> Vec<Problem> {
+    let lists = policy.profiles.values().filter_map(|one| one.profile.loopback_services.as_ref());
+    let problems = lists.flat_map(|list| {
+        list.value.iter().filter(|port| free.has(port.number())).map(|port| {
+            let number = port.number();
+            let message = format!("port {number} is one that the kernel gives to who asks for any");
+            Problem::at(list.origin.clone(), message).warning().help(format!(
+                "reserve it: sysctl net.ipv4.ip_local_reserved_ports={number}, in /etc/sysctl.d too"
+            ))
+        })
+    });
+    // What several profiles inherit is told once.
+    let mut told = Vec::new();
+    problems.for_each(|problem| {
+        if !told.contains(&problem) {
+            told.push(problem);
+        }
+    });
+    told
 }
 
 fn nobody_is_sandboxed(policy: &Policy, texts: &[SourceText]) -> Option<Problem> {

@@ -18,7 +18,7 @@ pub mod value;
 
 pub(crate) use diagnostic::did_you_mean;
 pub use diagnostic::{ConfigErrors, Origin, Problem, Severity, SourceText, Sourced};
-pub use lint::{collisions, lint};
+pub use lint::{collisions, lint, squattable};
 pub use source::Sources;
 
 use std::path::Path;

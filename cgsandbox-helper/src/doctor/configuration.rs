@@ -5,6 +5,7 @@ use cgsandbox_protocol::Login;
 use super::Finding;
 use crate::config::value::Privacy;
 use crate::config::{self, ConfigErrors, DEFAULT_CGROUP_ROOT, Load, Sources};
+use crate::loopback::ports::Free;
 use crate::policy::Policy;
 use crate::state::State;
 use crate::subject;
@@ -99,7 +100,9 @@ fn warnings(sources: &Sources) -> Vec<Finding> {
     let files: Vec<&str> = texts.iter().map(|source| &*source.path).collect();
     let mut findings =
         vec![Finding::ok(CONFIGURATION, format!("no errors in {}", files.join(", ")))];
-    let doubtful = config::lint(&policy, &texts, subject::is_known);
+    let mut doubtful = config::lint(&policy, &texts, subject::is_known);
+    doubtful
+        .extend(Free::of_host().map(|free| config::squattable(&policy, &free)).unwrap_or_default());
     findings.extend(doubtful.iter().map(|problem| {
         let finding = Finding::note(CONFIGURATION, problem.without_help().to_string());
         match &problem.help {

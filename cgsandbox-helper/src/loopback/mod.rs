@@ -8,12 +8,14 @@
 //! claim       Address          -> /run       who has which address now
 //! interface   Address          -> lo         IPv6 addresses must be on an interface
 //! peers       Policy           -> Reach      who may reach whose address
+//! ports       sysctl           -> warning    services whose ports anybody can be given
 //! ```
 
 pub mod address;
 mod claim;
 mod interface;
 mod peers;
+pub mod ports;
 mod programs;
 mod record;
 #[cfg(test)]
