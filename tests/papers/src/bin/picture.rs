@@ -4,10 +4,11 @@
 use std::io::Read as _;
 
 /// The parts that tell the story; the others are for who runs it.
-const SHOWN: [&str; 6] = [
+const SHOWN: [&str; 7] = [
     "The one line",
     "Where each login landed",
     "What `ps -e` shows",
+    "Both serve",
     "Limits against use",
     "Alice sets off",
     "Bob fills",
