@@ -1,58 +1,17 @@
 //! Everybody's localhost is their own: what addresses mean, and every way around that.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicU16, Ordering};
 
-use cgsandbox_rig::{Builder, Host, Session, eventually, loopback};
+use cgsandbox_rig::{Host, Session, eventually, loopback};
 
-const PRIVATE: &str = "[profile.default]\nloopback = \"private\"\n";
+mod localhost;
 
-/// The first of a few ports that no other test has: servers on all addresses would meet.
+use localhost::{PRIVATE, build, machine_serves, probe, session};
+
 fn unused_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    18_000 + 8 * NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-fn build() -> Builder {
-    Host::build().user("alice").user("bob").policy(PRIVATE)
-}
-
-/// A session that can run the probe.
-fn session<'host>(host: &'host Host, user: &str) -> Session<'host> {
-    host.write("/usr/local/bin/probe", include_str!("localhost/probe.py"));
-    host.spawn_session(user)
-}
-
-fn probe(session: &mut Session<'_>, what: &str) -> String {
-    session.sh(&format!("/usr/bin/python3 /usr/local/bin/probe {what}"))
-}
-
-/// A socket of the machine's own, which answers "machine" and from whom it was asked.
-fn machine_serves(address: &str) -> u16 {
-    let listener = TcpListener::bind((address, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let datagrams = UdpSocket::bind((address, port)).unwrap();
-    std::thread::spawn(move || {
-        for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let peer = connection.peer_addr().unwrap().ip();
-            let _ = connection.write_all(format!("machine sees {peer} at its own").as_bytes());
-            // What it was sent is read: a reset would take the answer with it.
-            let _ = connection.shutdown(std::net::Shutdown::Write);
-            let _ = connection.read_to_end(&mut Vec::new());
-        }
-    });
-    std::thread::spawn(move || {
-        loop {
-            let mut buffer = [0; 100];
-            let (_, peer) = datagrams.recv_from(&mut buffer).unwrap();
-            let answer = format!("machine sees {} at its own", peer.ip());
-            let _ = datagrams.send_to(answer.as_bytes(), peer);
-        }
-    });
-    port
+    localhost::unused_port_from(18_000)
 }
 
 /// What the machine's own processes are answered there.
@@ -502,6 +461,18 @@ fn a_database_of_the_system_is_everybodys_and_one_of_a_users_is_not() {
     assert_eq!(bob.sh(&cli(port, "get whose")), "");
     assert_eq!(alice.sh(&cli(port, "get whose")), "alices");
     host.sh("pkill redis-server");
+}
+
+#[test]
+fn check_warns_of_a_service_whose_port_anybody_can_be_given() {
+    let policy = format!("{PRIVATE}loopback_services = [53, 45123]\n");
+    let host = build().policy(&policy).start();
+    let checked = host.as_root(["cgsandbox", "check"]).run();
+    assert_eq!(checked.status, 0, "a warning is no error");
+    let wanted = "port 45123 is one that the kernel gives to who asks for any";
+    assert!(checked.stderr.contains(wanted), "{}", checked.stderr);
+    assert!(checked.stderr.contains("ip_local_reserved_ports=45123"), "{}", checked.stderr);
+    assert!(!checked.stderr.contains("port 53"), "{}", checked.stderr);
 }
 
 #[test]
