@@ -66,7 +66,8 @@ fn ask(what: u16, flags: u16, address: Ipv6Addr) -> io::Result<()> {
         body.extend(kind.to_ne_bytes());
         body.extend(address.octets());
     }
-    // Never the source of what has no other: preferred for 0 seconds, valid for ever.
+    // Preferred for 0 seconds, valid for ever: no source where there is another global address
+    // (RFC 6724, rule 3).
     body.extend(20_u16.to_ne_bytes());
     body.extend(IFA_CACHEINFO.to_ne_bytes());
     body.extend(0_u32.to_ne_bytes());

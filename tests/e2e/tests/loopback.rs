@@ -616,7 +616,7 @@ fn two_uids_with_one_address_are_refused() {
     assert_eq!(checked.status, 1);
     let wanted = format!("{v4} would be the localhost of alice and of bob");
     assert!(checked.stderr.contains(&wanted), "{}", checked.stderr);
-    let _alice = session(&host, "alice");
+    let alice = session(&host, "alice");
     host.ssh("bob").cmd("true").run().refused();
     host.wait_log(&["event=session_denied", "user=bob", &v4]);
 
@@ -627,6 +627,10 @@ fn two_uids_with_one_address_are_refused() {
     );
     host.write("/etc/cgsandbox/cgsandbox.toml", policy);
     host.as_root(["cgsandbox", "check"]).run().ok();
-    let _bob = session(&host, "bob");
+    let bob = session(&host, "bob");
     host.wait_log(&["event=session_open", "user=bob", "address=127.65.4.3"]);
+    // The rig removes what is left on lo by the uid alone.
+    bob.logout();
+    alice.logout();
+    host.assert_nothing_left();
 }
