@@ -109,6 +109,7 @@ pub fn give(
     if given.is_err() && !was_private {
         // The first error is the one to tell.
         let _ = cgroup.clear();
+        let _ = give_up(state, uid);
     }
     given
 }

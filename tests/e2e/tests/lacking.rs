@@ -74,6 +74,22 @@ fn a_kernel_without_programs_for_cgroups_is_refused_if_strict() {
     }
 }
 
+/// Some programs are on the cgroup before the kernel has enough.
+#[test]
+fn a_localhost_that_turns_out_to_be_lacking_is_the_machines() {
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = service.local_addr().unwrap().port();
+    let host = host_with_failing(PRIVATE, "bpf:error=EPERM:when=50");
+    let mut session = host.spawn_session("alice");
+    let line = host.wait_log(&["event=session_open", "enforced=partial", "missing=loopback"]);
+    assert!(!line.contains("address="), "{line}");
+    assert!(!host.sh("cgsandbox status alice").contains("address"));
+    let ask = format!("exec 3<>/dev/tcp/127.0.0.1/{port} && echo reached");
+    assert_eq!(session.sh(&ask), "reached");
+    session.logout();
+    host.assert_nothing_left();
+}
+
 /// A session of before has the machine's localhost all the while.
 #[test]
 fn a_localhost_that_is_half_made_is_taken_back() {
