@@ -23,7 +23,8 @@ const IFA_LOCAL: u16 = 2;
 const IFA_CACHEINFO: u16 = 6;
 const RT_SCOPE_HOST: u8 = 254;
 const AF_INET6: u8 = 10;
-const LO: u32 = 1;
+/// It has this number in every network namespace.
+pub const LO: u32 = 1;
 
 /// Whether this host has IPv6 on `lo`.
 pub fn has_ipv6() -> bool {

@@ -1,0 +1,112 @@
+//! The programs, in instructions. What they decide is in `rules`, under the same names.
+//!
+//! ```text
+//! place     what an address is, for all of them
+//! hook      bind, connect, sendto and what shows addresses: a socket's call is asked about
+//! filter    ingress and egress: a packet is looked at
+//! ```
+//!
+//! All of them keep to this: R6 is the context that the kernel gives, R7 the user's
+//! `Record`. Addresses and ports stay in network order.
+
+mod filter;
+mod hook;
+mod place;
+
+use std::ffi::CStr;
+
+use cgsandbox_bpf::Register::{R0, R1, R2, R6, R7, R9, R10};
+use cgsandbox_bpf::Size::{Half, Word};
+use cgsandbox_bpf::{Assembler, AttachType, Call, Label, Map, Program, Register};
+
+use super::record::{MOST_SERVICES, NUMBER, offset};
+use hook::Family;
+
+/// The map with each user's record.
+pub const RECORDS: Map = Map(0);
+/// The map of who may reach whom.
+pub const REACH: Map = Map(1);
+
+/// A program, its name in the kernel, and its place in a cgroup.
+pub type Named = (&'static CStr, AttachType, fn() -> Program);
+
+/// All of them. Those that only show addresses come first: until all are attached nothing is
+/// changed that they could not show.
+pub const ALL: [Named; 14] = [
+    (c"cgsbx_sockname4", AttachType::Inet4Getsockname, || hook::show(Family::V4)),
+    (c"cgsbx_sockname6", AttachType::Inet6Getsockname, || hook::show(Family::V6)),
+    (c"cgsbx_peername4", AttachType::Inet4Getpeername, || hook::show(Family::V4)),
+    (c"cgsbx_peername6", AttachType::Inet6Getpeername, || hook::show(Family::V6)),
+    (c"cgsbx_recvmsg4", AttachType::Udp4Recvmsg, || hook::show(Family::V4)),
+    (c"cgsbx_recvmsg6", AttachType::Udp6Recvmsg, || hook::show(Family::V6)),
+    (c"cgsbx_ingress", AttachType::InetIngress, filter::ingress),
+    (c"cgsbx_egress", AttachType::InetEgress, filter::egress),
+    (c"cgsbx_bind4", AttachType::Inet4Bind, || hook::bind(Family::V4)),
+    (c"cgsbx_bind6", AttachType::Inet6Bind, || hook::bind(Family::V6)),
+    (c"cgsbx_connect4", AttachType::Inet4Connect, || {
+        hook::reach(Family::V4, hook::Action::Connect)
+    }),
+    (c"cgsbx_connect6", AttachType::Inet6Connect, || {
+        hook::reach(Family::V6, hook::Action::Connect)
+    }),
+    (c"cgsbx_sendmsg4", AttachType::Udp4Sendmsg, || hook::reach(Family::V4, hook::Action::Send)),
+    (c"cgsbx_sendmsg6", AttachType::Udp6Sendmsg, || hook::reach(Family::V6, hook::Action::Send)),
+];
+
+/// `struct bpf_sock`.
+mod socket {
+    pub const PROTOCOL: i16 = 12;
+    pub const SOURCE4: i16 = 24;
+    pub const SOURCE6: i16 = 28;
+}
+
+/// R6 and R7, as all programs have them.
+fn start(a: &mut Assembler) {
+    a.copy(R6, R1);
+    a.map(R1, RECORDS);
+    a.set(R2, 0);
+    a.call(Call::GetLocalStorage);
+    a.copy(R7, R0);
+}
+
+/// The two ends that a program which may refuse has.
+fn finish(mut a: Assembler, allow: Label, refuse: Label) -> Program {
+    a.place(allow);
+    a.end(1);
+    a.place(refuse);
+    a.end(0);
+    a.finish()
+}
+
+/// Goes on at `found` if the port in R9 is a service's.
+fn if_service(a: &mut Assembler, found: Label) {
+    let none = a.label();
+    a.if_is(R9, 0, none);
+    for at in (offset::SERVICES..).step_by(2).take(MOST_SERVICES) {
+        a.load(Half, R1, R7, at);
+        a.if_is(R1, 0, none);
+        a.if_same(R9, R1, found);
+    }
+    a.place(none);
+}
+
+/// R0 is what the map has for packets to the number in R1 from that in R2; null for nothing.
+fn look_up_reach(a: &mut Assembler) {
+    a.store(Word, R10, -8, R1);
+    a.store(Word, R10, -4, R2);
+    a.map(R1, REACH);
+    a.copy(R2, R10);
+    a.add(R2, -8);
+    a.call(Call::MapLookup);
+}
+
+/// The user's own number.
+fn own_number(a: &mut Assembler, to: Register) {
+    a.load(Word, to, R7, offset::MARKED);
+    a.and(to, NUMBER);
+}
+
+/// Four bytes in network order, as a word of memory.
+const fn net(bytes: [u8; 4]) -> u32 {
+    u32::from_ne_bytes(bytes)
+}
