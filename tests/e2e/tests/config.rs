@@ -158,7 +158,7 @@ fn the_configuration_of_the_pam_line_is_used() {
     let arguments =
         format!("config=/etc/other.toml timeout={}s", cgsandbox_rig::patience(1.0).as_secs());
     let host = Host::build().user("alice").policy(LIMITED).module_arguments(&arguments).start();
-    host.sh(&format!("sed 's/50/44/' {CONFIG} >/etc/other.toml"));
+    host.sh(&format!("sed 's/tasks_max = 50/tasks_max = 44/' {CONFIG} >/etc/other.toml"));
     let _session = host.spawn_session("alice");
     let limit = host.users_cgroup("alice", "pids").join("pids.max");
     assert_eq!(host.read(limit).unwrap(), "44\n");
