@@ -40,16 +40,6 @@ impl Size {
             Size::Double => 0x18,
         }
     }
-
-    /// In bytes.
-    pub fn bytes(self) -> usize {
-        match self {
-            Size::Byte => 1,
-            Size::Half => 2,
-            Size::Word => 4,
-            Size::Double => 8,
-        }
-    }
 }
 
 /// A function of the kernel's (bpf-helpers(7)).
@@ -196,11 +186,6 @@ impl Assembler {
     /// `to += number`
     pub fn add(&mut self, to: Register, number: i32) {
         self.push(0x07, to, 0, 0, number);
-    }
-
-    /// `to += from`
-    pub fn add_register(&mut self, to: Register, from: Register) {
-        self.push(0x0f, to, from as u8, 0, 0);
     }
 
     /// `to &= number`, as 32 bits.

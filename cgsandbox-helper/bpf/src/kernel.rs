@@ -10,7 +10,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use crate::assembler::Program;
 
 const MAP_CREATE: libc::c_int = 0;
-const MAP_LOOKUP: libc::c_int = 1;
 const MAP_UPDATE: libc::c_int = 2;
 const MAP_DELETE: libc::c_int = 3;
 const MAP_NEXT_KEY: libc::c_int = 4;
@@ -134,18 +133,6 @@ impl MapFd {
         attr.pointer(16, value.as_ptr());
         // SAFETY: key and value outlive the call and are as long as the map's, checked above.
         unsafe { attr.call(MAP_UPDATE) }.map(drop)
-    }
-
-    /// The value under `key`, of at most `V` bytes; none where there is none.
-    pub fn get<const K: usize, const V: usize>(&self, key: [u8; K]) -> io::Result<Option<[u8; V]>> {
-        if self.sizes != (K, V) {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let mut value = [0; V];
-        let mut attr = self.attr(&key);
-        attr.pointer(16, value.as_mut_ptr());
-        // SAFETY: key and value outlive the call and are as long as the map's, checked above.
-        absent(unsafe { attr.call(MAP_LOOKUP) }.map(|_| value))
     }
 
     /// Removes what is under `key`; nothing there is fine.

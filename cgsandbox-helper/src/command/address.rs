@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::{Outcome, terminal};
-use crate::config::{self, Load, Sources};
+use crate::config;
 use crate::error::{Error, Result};
 use crate::loopback;
 use crate::state::State;
@@ -41,13 +41,10 @@ pub(super) fn run(user: &str, as_json: bool) -> Outcome {
 /// What the user has while logged in; else what the next login gets.
 fn look(user: &str) -> Result<Option<[IpAddr; 2]>> {
     let state = State::of_host();
-    let policy = match config::preview(&Sources::System, state.directory()) {
-        Ok(Load::Current { policy, .. } | Load::Kept { policy, .. }) => policy,
-        Err(_) => {
-            let cause = "it has errors, and none has parsed before; run: cgsandbox check";
-            return Err(Error::new("use", "the configuration", cause));
-        }
-    };
+    let policy = config::in_force(state.directory()).ok_or_else(|| {
+        let cause = "it has errors, and none has parsed before; run: cgsandbox check";
+        Error::new("use", "the configuration", cause)
+    })?;
     let subject = subject::find(user, policy.needs_groups())?;
     let asking = nix::unistd::geteuid();
     if !asking.is_root() && subject.uid != asking.as_raw() {

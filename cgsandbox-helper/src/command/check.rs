@@ -37,8 +37,7 @@ fn examine(texts: Vec<SourceText>, warnings: Vec<Problem>) -> Result<Findings, C
     let policy = config::parse(&texts)?;
     let mut problems = warnings;
     problems.extend(config::collisions(&policy, &texts, &subject::local(policy.needs_groups())));
-    problems
-        .extend(Free::of_host().map(|free| config::squattable(&policy, &free)).unwrap_or_default());
+    problems.extend(config::squattable(&policy, &Free::of_host()));
     problems.extend(config::lint(&policy, &texts, subject::is_known));
     Ok(Findings { policy: Some(policy), problems, texts })
 }

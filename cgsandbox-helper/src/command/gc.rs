@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Outcome, terminal};
-use crate::config::{self, Load, Sources};
+use crate::config;
 use crate::error::Error;
 use crate::gc::{self, Collected};
 use crate::namespace;
@@ -35,14 +35,14 @@ fn collect() -> crate::error::Result<Collected> {
         return Err(Error::new("collect", "leftovers", cause));
     }
     // A broken configuration is no reason to leave things lying about.
-    let root = match config::preview(&Sources::System, state.directory()) {
-        Ok(Load::Current { policy, .. } | Load::Kept { policy, .. }) => {
+    let root = match config::in_force(state.directory()) {
+        Some(policy) => {
             state.prepare()?;
             // After a boot this is what tells the module, before the first login does.
             state.publish_on_error(policy.on_error)?;
             policy.cgroup_root
         }
-        Err(_) => crate::config::DEFAULT_CGROUP_ROOT.to_owned(),
+        None => config::DEFAULT_CGROUP_ROOT.to_owned(),
     };
     gc::collect(&state, &root)
 }

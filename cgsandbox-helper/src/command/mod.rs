@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
-use crate::config::{self, Load, Sources};
+use crate::config;
 use crate::state::State;
 
 const EXIT_CODES: &str = "\
@@ -127,8 +127,6 @@ pub fn main() -> ExitCode {
 /// The cgroup above all users', as logins have it now: a broken configuration is no reason
 /// to see nothing.
 fn cgroup_root(state: &State) -> String {
-    match config::preview(&Sources::System, state.directory()) {
-        Ok(Load::Current { policy, .. } | Load::Kept { policy, .. }) => policy.cgroup_root,
-        Err(_) => config::DEFAULT_CGROUP_ROOT.to_owned(),
-    }
+    let policy = config::in_force(state.directory());
+    policy.map_or(config::DEFAULT_CGROUP_ROOT.to_owned(), |policy| policy.cgroup_root)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::diagnostic::{Problem, SourceText, Sourced};
+use super::merge::note;
 use crate::loopback::ports::Free;
 use crate::policy::{Match, Pattern, Policy, Rule, Subject, Who};
 
@@ -65,13 +66,8 @@ pub fn squattable(policy: &Policy, free: &Free) -> Vec<Problem> {
             ))
         })
     });
-    // What several profiles inherit is told once.
     let mut told = Vec::new();
-    problems.for_each(|problem| {
-        if !told.contains(&problem) {
-            told.push(problem);
-        }
-    });
+    problems.for_each(|problem| note(Some(problem), &mut told));
     told
 }
 

@@ -107,7 +107,7 @@ fn resolve(
 }
 
 /// What several profiles inherit is reported once.
-fn note(problem: Option<Problem>, problems: &mut Vec<Problem>) {
+pub(super) fn note(problem: Option<Problem>, problems: &mut Vec<Problem>) {
     problems.extend(problem.filter(|problem| !problems.contains(problem)));
 }
 

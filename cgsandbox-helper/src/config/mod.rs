@@ -86,6 +86,14 @@ pub fn read(sources: &Sources) -> Result<Vec<SourceText>, ConfigErrors> {
     }
 }
 
+/// The policy that the host's logins go by now, current or kept; none where neither can be used.
+pub fn in_force(state: &Path) -> Option<Policy> {
+    match preview(&Sources::System, state) {
+        Ok(Load::Current { policy, .. } | Load::Kept { policy, .. }) => Some(policy),
+        Err(_) => None,
+    }
+}
+
 /// A file of any owner, with the drop-ins beside it, for a check before it is installed.
 ///
 /// Gives warnings where a login would refuse to read the file as it is.

@@ -101,8 +101,7 @@ fn warnings(sources: &Sources) -> Vec<Finding> {
     let mut findings =
         vec![Finding::ok(CONFIGURATION, format!("no errors in {}", files.join(", ")))];
     let mut doubtful = config::lint(&policy, &texts, subject::is_known);
-    doubtful
-        .extend(Free::of_host().map(|free| config::squattable(&policy, &free)).unwrap_or_default());
+    doubtful.extend(config::squattable(&policy, &Free::of_host()));
     findings.extend(doubtful.iter().map(|problem| {
         let finding = Finding::note(CONFIGURATION, problem.without_help().to_string());
         match &problem.help {

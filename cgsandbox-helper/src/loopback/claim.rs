@@ -2,8 +2,8 @@
 //! and `user/UID/loopback`, a symlink to `IPV4`.
 //!
 //! Who is logged in keeps the address for as long as anything of the user is there, and all come
-//! from one pool, whatever becomes of the configuration: servers are bound to them. Whoever changes anything here holds the
-//! lock `loopback`.
+//! from one pool, whatever becomes of the configuration: servers are bound to them. Whoever
+//! changes anything here holds the lock `loopback`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::symlink;

@@ -26,20 +26,16 @@ const AF_INET6: u8 = 10;
 /// It has this number in every network namespace.
 pub const LO: u32 = 1;
 
-/// Whether this host has IPv6 on `lo`.
+/// Whether this host has IPv6 on `lo`: its `::1`.
 pub fn has_ipv6() -> bool {
-    addresses().contains(&Ipv6Addr::LOCALHOST)
-}
-
-/// Those of `lo`.
-pub fn addresses() -> Vec<Ipv6Addr> {
     let text = kernel_file::read("/proc/net/if_inet6").unwrap_or_default();
-    let on_lo = |line: &str| {
+    let is_it = |line: &str| {
         let mut fields = line.split_whitespace();
-        let address = u128::from_str_radix(fields.next()?, 16).ok()?;
-        (fields.next_back()? == "lo").then(|| Ipv6Addr::from(address))
+        fields.next().and_then(|field| u128::from_str_radix(field, 16).ok())
+            == Some(Ipv6Addr::LOCALHOST.into())
+            && fields.next_back() == Some("lo")
     };
-    text.lines().filter_map(on_lo).collect()
+    text.lines().any(is_it)
 }
 
 /// Adds an address; one that is there already is fine.
@@ -62,18 +58,16 @@ pub fn remove(address: Ipv6Addr) -> io::Result<()> {
 fn ask(what: u16, flags: u16, address: Ipv6Addr) -> io::Result<()> {
     let mut body = vec![AF_INET6, 128, IFA_F_NODAD, RT_SCOPE_HOST];
     body.extend(LO.to_ne_bytes());
-    for kind in [IFA_LOCAL, IFA_ADDRESS] {
-        body.extend(20_u16.to_ne_bytes());
-        body.extend(kind.to_ne_bytes());
-        body.extend(address.octets());
-    }
     // Preferred for 0 seconds, valid for ever: no source where there is another global address
     // (RFC 6724, rule 3).
-    body.extend(20_u16.to_ne_bytes());
-    body.extend(IFA_CACHEINFO.to_ne_bytes());
-    body.extend(0_u32.to_ne_bytes());
-    body.extend(u32::MAX.to_ne_bytes());
-    body.extend([0; 8]);
+    let mut lifetimes = [0; 16];
+    lifetimes[4..8].copy_from_slice(&u32::MAX.to_ne_bytes());
+    let own = address.octets();
+    for (kind, value) in [(IFA_LOCAL, own), (IFA_ADDRESS, own), (IFA_CACHEINFO, lifetimes)] {
+        body.extend(20_u16.to_ne_bytes());
+        body.extend(kind.to_ne_bytes());
+        body.extend(value);
+    }
     let mut message = u32::try_from(16 + body.len()).unwrap_or_default().to_ne_bytes().to_vec();
     message.extend(what.to_ne_bytes());
     message.extend((ASK | flags).to_ne_bytes());

@@ -28,13 +28,16 @@ use std::time::Duration;
 use crate::cgroup::{Tree, Version};
 use crate::error::{Error, Result};
 use crate::policy::{Policy, Subject};
-use crate::state::{Lock, State, make_directory};
+use crate::state::{State, make_directory};
 use address::{Address, Pool};
 use claim::Claim;
 use record::Record;
 use set::{Cgroup, Set};
 
 pub use record::MOST_SERVICES;
+
+/// How long to wait for a login that is under way when there is no deadline to keep.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What one user's localhost is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +86,7 @@ pub fn give(
     })?;
     make_directory(&directory_in(state))?;
     let known = peers::look_up_others(state, policy, uid);
-    let _lock = lock(state, patience)?;
+    let _lock = state.lock_loopback(patience)?;
     let cgroup = Cgroup::open(&directory)?;
     let set = Set::obtain(state)?;
     let was_private = Claim::of(state, uid).is_some();
@@ -119,7 +122,7 @@ pub fn withdraw(state: &State, tree: &Tree, uid: u32, patience: Duration) -> Res
     if !Claim::is_begun(state, uid) {
         return Ok(());
     }
-    let _lock = lock(state, patience)?;
+    let _lock = state.lock_loopback(patience)?;
     if let Some(directory) = directory_of(tree, uid) {
         Cgroup::open(&directory)?.clear()?;
     }
@@ -131,7 +134,7 @@ pub fn release(state: &State, uid: u32) -> Result<()> {
     if !Claim::is_begun(state, uid) {
         return Ok(());
     }
-    let _lock = lock(state, PATIENCE)?;
+    let _lock = state.lock_loopback(PATIENCE)?;
     give_up(state, uid)
 }
 
@@ -141,7 +144,7 @@ pub fn forget_unused(state: &State) -> Result<()> {
     if !Claim::all(state).iter().any(|claim| unused(&claim.uid)) {
         return Ok(());
     }
-    let _lock = lock(state, PATIENCE)?;
+    let _lock = state.lock_loopback(PATIENCE)?;
     for claim in Claim::all(state).into_iter().filter(|claim| unused(&claim.uid)) {
         claim.give_up(state)?;
     }
@@ -153,21 +156,14 @@ pub fn address_of(state: &State, uid: u32) -> Option<Address> {
     Claim::of(state, uid).map(|claim| claim.address)
 }
 
-/// How long to wait for a login that is under way when there is no deadline to keep.
-const PATIENCE: Duration = Duration::from_millis(500);
-
 fn give_up(state: &State, uid: u32) -> Result<()> {
-    let peers = || peers::are_any(state).then(|| Set::in_use(state)).flatten();
     if let Some(claim) = Claim::of(state, uid)
-        && let Some(set) = peers()
+        && peers::are_any(state)
+        && let Some(set) = Set::in_use(state)
     {
         set.forget(claim.address.number)?;
     }
     Claim::end(state, uid)
-}
-
-fn lock(state: &State, patience: Duration) -> Result<Lock> {
-    state.lock_loopback(patience)
 }
 
 fn directory_in(state: &State) -> PathBuf {

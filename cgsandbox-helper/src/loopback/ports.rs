@@ -15,10 +15,13 @@ pub struct Free {
 }
 
 impl Free {
-    /// Of this host; none where it does not say.
-    pub fn of_host() -> Option<Self> {
-        let read = |name| kernel_file::read(format!("/proc/sys/net/ipv4/{name}")).ok();
-        Self::parse(&read("ip_local_port_range")?, &read("ip_local_reserved_ports")?)
+    /// Of this host; no port where it does not say.
+    pub fn of_host() -> Self {
+        let read =
+            |name| kernel_file::read(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default();
+        let free = Self::parse(&read("ip_local_port_range"), &read("ip_local_reserved_ports"));
+        // No service has port 0.
+        free.unwrap_or(Free { range: 0..=0, reserved: Vec::new() })
     }
 
     /// From two numbers, and from a list of numbers and ranges.

@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use cgsandbox_bpf::{self as bpf, AttachType, MapFd, MapKind, ProgramFd};
+use cgsandbox_bpf::{self as bpf, AttachType, MapFd, MapKind, ProgramFd, ProgramInfo};
 
 use super::peers::{self, Pairs};
 use super::programs::{ALL, Named};
@@ -30,7 +30,7 @@ const OURS: &[u8] = b"cgsbx_";
 /// All programs, and the maps that they share.
 #[derive(Debug)]
 pub struct Set {
-    programs: Vec<(Named, ProgramFd, u32)>,
+    programs: Vec<(Named, ProgramFd, ProgramInfo)>,
     records: MapFd,
     reach: MapFd,
 }
@@ -60,21 +60,20 @@ impl Cgroup {
 
     /// Takes every program of ours off, of whichever set; others' stay.
     pub fn clear(&self) -> Result<()> {
-        for (_, at, _) in ALL {
-            for id in self.attached(at)? {
-                if let Ok(program) = bpf::program_of_id(id)
-                    && program.info().is_ok_and(|info| info.name.starts_with(OURS))
-                {
-                    self.detach(&program, at)?;
-                }
+        ALL.into_iter().try_for_each(|(_, at, _)| self.take_off(at, self.attached(at)?))
+    }
+
+    /// Takes those of `ids` off that are ours.
+    fn take_off(&self, at: AttachType, ids: Vec<u32>) -> Result<()> {
+        for id in ids {
+            if let Ok(program) = bpf::program_of_id(id)
+                && program.info().is_ok_and(|info| info.name.starts_with(OURS))
+            {
+                let failed = Error::os("detach a BPF program from", self.path.display());
+                bpf::detach(self.directory.as_fd(), &program, at).map_err(failed)?;
             }
         }
         Ok(())
-    }
-
-    fn detach(&self, program: &ProgramFd, at: AttachType) -> Result<()> {
-        let failed = Error::os("detach a BPF program from", self.path.display());
-        bpf::detach(self.directory.as_fd(), program, at).map_err(failed)
     }
 }
 
@@ -88,7 +87,7 @@ impl Set {
         let set = Self::load().map_err(Error::os("load", "the BPF programs of loopback"))?;
         // Its map of peers is empty.
         peers::forget_any(state);
-        state.write(&note, set.to_text()?.as_bytes())?;
+        state.write(&note, set.to_text().as_bytes())?;
         Ok(set)
     }
 
@@ -110,8 +109,8 @@ impl Set {
         let mut programs = Vec::new();
         for named @ (name, at, build) in ALL {
             let program = bpf::load(name, at, &build(), &[&records, &reach])?;
-            let id = program.info()?.id;
-            programs.push((named, program, id));
+            let info = program.info()?;
+            programs.push((named, program, info));
         }
         Ok(Set { programs, records, reach })
     }
@@ -127,12 +126,11 @@ impl Set {
         let mut programs = Vec::new();
         for named in ALL {
             let (id, tag) = lines.next()?.split_once(' ')?;
-            let id = id.parse().ok()?;
-            let program = bpf::program_of_id(id).ok()?;
+            let program = bpf::program_of_id(id.parse().ok()?).ok()?;
             let info = program.info().ok()?;
             let same = format!("{:02x?}", info.tag) == tag
                 && info.maps.iter().all(|map| maps.contains(map));
-            programs.push(same.then_some((named, program, id))?);
+            programs.push(same.then_some((named, program, info))?);
         }
         let [records, reach] = maps.map(bpf::map_of_id);
         let (records, reach) = (records.ok()?, reach.ok()?);
@@ -140,43 +138,35 @@ impl Set {
         are_they.then_some(Set { programs, records, reach })
     }
 
-    fn to_text(&self) -> Result<String> {
-        let failed = || Error::os("ask about", "the BPF programs of loopback");
+    fn to_text(&self) -> String {
         let (records, reach) = (self.records.id(), self.reach.id());
         let mut text = format!("{}\n{records} {reach}\n", version());
-        for (_, program, id) in &self.programs {
-            let tag = program.info().map_err(failed())?.tag;
-            let _ = writeln!(text, "{id} {tag:02x?}");
+        for (_, _, info) in &self.programs {
+            let _ = writeln!(text, "{} {:02x?}", info.id, info.tag);
         }
-        Ok(text)
+        text
     }
 
     /// Attaches every program that is not attached yet, with `record` in place before the first
     /// that changes anything, and makes sure of it.
     pub fn attach(&self, cgroup: &Cgroup, record: &[u8; SIZE]) -> Result<()> {
-        let mut has_record = false;
-        for ((_, at, _), program, id) in &self.programs {
-            let there = cgroup.attached(*at)?;
-            if !there.contains(id) {
+        for (count, ((_, at, _), program, info)) in self.programs.iter().enumerate() {
+            let mut there = cgroup.attached(*at)?;
+            if !there.contains(&info.id) {
                 let failed = Error::os("attach a BPF program to", cgroup.path.display());
                 bpf::attach(cgroup.directory.as_fd(), program, *at).map_err(failed)?;
             }
-            if !has_record {
+            // The first attached is what makes room for it.
+            if count == 0 {
                 let failed = Error::os("put a record for", cgroup.path.display());
                 self.records.put(cgroup.id.to_ne_bytes(), record).map_err(failed)?;
-                has_record = true;
             }
             // An older version's, of before an upgrade.
-            for other in there.iter().filter(|other| *other != id) {
-                if let Ok(old) = bpf::program_of_id(*other)
-                    && old.info().is_ok_and(|info| info.name.starts_with(OURS))
-                {
-                    cgroup.detach(&old, *at)?;
-                }
-            }
+            there.retain(|id| *id != info.id);
+            cgroup.take_off(*at, there)?;
         }
-        for ((name, at, _), _, id) in &self.programs {
-            if !cgroup.attached(*at)?.contains(id) {
+        for ((name, at, _), _, info) in &self.programs {
+            if !cgroup.attached(*at)?.contains(&info.id) {
                 let cause = format!("the kernel does not show {} there", name.to_string_lossy());
                 return Err(Error::new("attach BPF programs to", cgroup.path.display(), cause));
             }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::{self, DEFAULT_SERVICES, Load, Sources, did_you_mean};
+use crate::config::{self, DEFAULT_SERVICES, did_you_mean};
 use crate::doctor::{self, Finding, Level};
 use crate::error::{Error, Result};
 use crate::namespace;
@@ -291,13 +291,11 @@ fn helper_must_start(service: &str) -> Result<()> {
 /// The services that the configuration is for; an error where none can be used, for then every
 /// login but root's would be refused, or have no sandbox.
 fn configured_services(service: &str) -> Result<Vec<String>> {
-    match config::preview(&Sources::System, State::of_host().directory()) {
-        Ok(Load::Current { policy, .. } | Load::Kept { policy, .. }) => Ok(policy.services),
-        Err(_) => {
-            let cause = "no configuration can be used; mend it first, and run: cgsandbox check";
-            Err(Error::new("enable", service, cause))
-        }
-    }
+    let policy = config::in_force(State::of_host().directory()).ok_or_else(|| {
+        let cause = "no configuration can be used; mend it first, and run: cgsandbox check";
+        Error::new("enable", service, cause)
+    })?;
+    Ok(policy.services)
 }
 
 /// What is wrong around the line, and whether the configuration is for the service at all.

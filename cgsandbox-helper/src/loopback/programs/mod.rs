@@ -20,7 +20,7 @@ use cgsandbox_bpf::Size::{Half, Word};
 use cgsandbox_bpf::{Assembler, AttachType, Call, Label, Map, Program, Register};
 
 use super::record::{MOST_SERVICES, NUMBER, offset};
-use hook::Family;
+use hook::{Action, Family};
 
 /// The map with each user's record.
 pub const RECORDS: Map = Map(0);
@@ -43,14 +43,10 @@ pub const ALL: [Named; 14] = [
     (c"cgsbx_egress", AttachType::InetEgress, filter::egress),
     (c"cgsbx_bind4", AttachType::Inet4Bind, || hook::bind(Family::V4)),
     (c"cgsbx_bind6", AttachType::Inet6Bind, || hook::bind(Family::V6)),
-    (c"cgsbx_connect4", AttachType::Inet4Connect, || {
-        hook::reach(Family::V4, hook::Action::Connect)
-    }),
-    (c"cgsbx_connect6", AttachType::Inet6Connect, || {
-        hook::reach(Family::V6, hook::Action::Connect)
-    }),
-    (c"cgsbx_sendmsg4", AttachType::Udp4Sendmsg, || hook::reach(Family::V4, hook::Action::Send)),
-    (c"cgsbx_sendmsg6", AttachType::Udp6Sendmsg, || hook::reach(Family::V6, hook::Action::Send)),
+    (c"cgsbx_connect4", AttachType::Inet4Connect, || hook::reach(Family::V4, Action::Connect)),
+    (c"cgsbx_connect6", AttachType::Inet6Connect, || hook::reach(Family::V6, Action::Connect)),
+    (c"cgsbx_sendmsg4", AttachType::Udp4Sendmsg, || hook::reach(Family::V4, Action::Send)),
+    (c"cgsbx_sendmsg6", AttachType::Udp6Sendmsg, || hook::reach(Family::V6, Action::Send)),
 ];
 
 /// `struct bpf_sock`.
