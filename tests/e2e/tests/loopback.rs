@@ -1,36 +1,17 @@
-//! Everybody's localhost is their own: what addresses mean, and every way around that.
+//! Everybody's localhost is their own: what addresses mean to programs, and what stays shared.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::io::Read;
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream};
 
+use cgsandbox_rig::loopback::{interface_address, machine_asks, machine_serves};
 use cgsandbox_rig::{Host, Session, eventually, loopback};
 
 mod localhost;
 
-use localhost::{PRIVATE, build, machine_serves, probe, session};
+use localhost::{PRIVATE, build, probe, session};
 
 fn unused_port() -> u16 {
     localhost::unused_port_from(18_000)
-}
-
-/// What the machine's own processes are answered there.
-fn machine_asks(address: &str, port: u16) -> String {
-    let mut answer = String::new();
-    let mut connection = TcpStream::connect((address, port)).unwrap();
-    connection.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
-    connection.read_to_string(&mut answer).unwrap();
-    answer
-}
-
-/// An address of this machine that is not localhost.
-fn interface_address() -> String {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    // Nothing is sent: this only chooses a way.
-    match socket.connect("192.0.2.1:9") {
-        Ok(()) => socket.local_addr().unwrap().ip().to_string(),
-        Err(_) => panic!("this machine has no address but localhost"),
-    }
 }
 
 #[test]
@@ -71,27 +52,6 @@ fn two_users_serve_the_same_port_at_the_same_time() {
         let asked = format!("nc -w 3 127.0.0.1 {port} </dev/null");
         assert_eq!(session.sh(&asked), format!("{name} sees 127.0.0.1 at 127.0.0.1"));
     }
-}
-
-#[test]
-fn the_log_the_status_and_the_command_tell_the_address() {
-    let host = build().start();
-    let (v4, v6) = (loopback::v4(host.uid("alice")), loopback::v6(host.uid("alice")));
-    let both = format!("{v4}\n{v6}");
-    assert_eq!(host.sh("cgsandbox address alice").trim(), both, "before the login");
-    let plan = host.sh("cgsandbox explain alice");
-    assert!(plan.contains(&format!("{v4} and {v6}; the machine's for port 25, 53")), "{plan}");
-    let mut alice = session(&host, "alice");
-    host.wait_log(&["event=session_open", "user=alice", "enforced=full", &format!("address={v4}")]);
-    assert_eq!(alice.sh("cgsandbox address alice"), both, "asked by the user");
-    let status = host.sh("cgsandbox status alice");
-    assert!(status.contains(&format!("address {v4}, {v6}")), "{status}");
-    let refused = alice.sh("cgsandbox address bob");
-    assert!(refused.contains("only root may"), "{refused}");
-    host.set_policy("[profile.default]\n");
-    let none = host.as_root(["cgsandbox", "address", "bob"]).run();
-    assert_eq!(none.status, 1);
-    assert!(none.stderr.contains("bob has the machine's localhost"), "{}", none.stderr);
 }
 
 #[test]
@@ -352,90 +312,6 @@ fn peers_reach_what_they_may() {
 }
 
 #[test]
-fn a_policy_that_changes_reaches_running_sessions() {
-    let port = unused_port();
-    let service = machine_serves("127.0.0.1");
-    let host = build().start();
-    let mut alice = session(&host, "alice");
-    probe(&mut alice, &format!("serve alice tcp 127.0.0.1 {port}"));
-    let ask = format!("ask tcp 127.0.0.1 {service}");
-    assert_eq!(probe(&mut alice, &ask), "ECONNREFUSED");
-    host.set_policy(&format!("{PRIVATE}loopback_services = [{service}]\n"));
-    drop(session(&host, "alice"));
-    assert!(probe(&mut alice, &ask).starts_with("machine sees"), "a service more");
-    let own = format!("ask tcp 127.0.0.1 {port}");
-    assert!(probe(&mut alice, &own).starts_with("alice sees"));
-
-    host.set_policy("[profile.default]\n");
-    let mut second = session(&host, "alice");
-    host.wait_log(&["event=session_open", "user=alice", "enforced=full"]);
-    let port = machine_serves("127.0.0.1");
-    assert!(probe(&mut alice, &format!("ask tcp 127.0.0.1 {port}")).starts_with("machine sees"));
-    assert_eq!(host.sh("cgsandbox status alice").matches("address").count(), 0);
-
-    host.set_policy(PRIVATE);
-    let _third = session(&host, "alice");
-    let ask = format!("ask tcp 127.0.0.1 {port}");
-    assert_eq!(probe(&mut second, &ask), "ECONNREFUSED", "private again");
-}
-
-#[test]
-fn forwardings_lead_to_the_users_own_localhost() {
-    let port = unused_port();
-    let host = build().start();
-    let [local, remote, socks] = [0, 1, 2].map(|_| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    });
-    let target = machine_serves("127.0.0.1");
-    for name in ["alice", "bob"] {
-        let mut inside = session(&host, name);
-        probe(&mut inside, &format!("serve {name} tcp 127.0.0.1 {port}"));
-        // The client's end is on this machine, too, and the machine's to bind.
-        let forwarding = host
-            .ssh(name)
-            .option(&format!("-L127.0.0.1:{local}:localhost:{port}"))
-            .option(&format!("-R{remote}:127.0.0.1:{target}"))
-            .option(&format!("-D127.0.0.1:{socks}"))
-            .option("-oExitOnForwardFailure=yes")
-            .cmd("echo ready; sleep 1000")
-            .start();
-        eventually("the forwardings are there", 20.0, || forwarding.stdout().contains("ready"));
-        assert!(machine_asks("127.0.0.1", local).starts_with(&format!("{name} sees")), "-L");
-        let said = probe(&mut inside, &format!("ask tcp 127.0.0.1 {remote}"));
-        assert!(said.starts_with("machine sees"), "-R: {said}");
-        let through = host.sh(&format!(
-            "curl -sS --max-time 5 --http0.9 --socks5 127.0.0.1:{socks} http://127.0.0.1:{port}/"
-        ));
-        assert!(through.starts_with(&format!("{name} sees")), "-D: {through}");
-        forwarding.kill();
-        inside.logout();
-    }
-}
-
-/// Both get the first display there is.
-#[test]
-fn forwarded_displays_are_the_users_own() {
-    let host = build().sshd("X11Forwarding yes").start();
-    let x11 = |name: &str| {
-        let ssh = ["ssh", "-Y", "-l", name, "sandbox", "echo $DISPLAY; sleep 1000"];
-        host.as_root(ssh).env("DISPLAY", "127.0.0.1:42").start()
-    };
-    let mut outsider = session(&host, "bob");
-    let open = |session: &mut Session<'_>| {
-        session.sh("(exec 3<>/dev/tcp/127.0.0.1/6010) 2>/dev/null && echo open || echo refused")
-    };
-    let alice = x11("alice");
-    eventually("alice has a display", 20.0, || alice.stdout().trim() == "localhost:10.0");
-    assert_eq!(open(&mut session(&host, "alice")), "open");
-    assert_eq!(open(&mut outsider), "refused", "no display of alice's for bob");
-    let bob = x11("bob");
-    eventually("bob has the same", 20.0, || bob.stdout().trim() == "localhost:10.0");
-    assert_eq!(open(&mut outsider), "open");
-    drop((alice, bob));
-}
-
-#[test]
 fn a_database_of_the_system_is_everybodys_and_one_of_a_users_is_not() {
     let (port, system) = (unused_port(), unused_port());
     let policy = format!("{PRIVATE}loopback_services = [{system}]\n");
@@ -464,28 +340,6 @@ fn a_database_of_the_system_is_everybodys_and_one_of_a_users_is_not() {
 }
 
 #[test]
-fn check_warns_of_a_service_whose_port_anybody_can_be_given() {
-    let policy = format!("{PRIVATE}loopback_services = [53, 45123]\n");
-    let host = build().policy(&policy).start();
-    let checked = host.as_root(["cgsandbox", "check"]).run();
-    assert_eq!(checked.status, 0, "a warning is no error");
-    let wanted = "port 45123 is one that the kernel gives to who asks for any";
-    assert!(checked.stderr.contains(wanted), "{}", checked.stderr);
-    assert!(checked.stderr.contains("ip_local_reserved_ports=45123"), "{}", checked.stderr);
-    assert!(!checked.stderr.contains("port 53"), "{}", checked.stderr);
-}
-
-#[test]
-fn doctor_tells_whether_the_kernel_takes_the_programs() {
-    let host = build().start();
-    let said = host.as_root(["cgsandbox", "doctor"]).run().stdout;
-    assert!(said.contains("the BPF programs of loopback = \"private\" are taken"), "{said}");
-    host.set_policy("[profile.default]\n");
-    let said = host.as_root(["cgsandbox", "doctor"]).run().stdout;
-    assert!(!said.contains("loopback"), "{said}");
-}
-
-#[test]
 fn a_hundred_users_serve_the_same_port() {
     let port = unused_port();
     let names: Vec<String> = (0..100).map(|number| format!("user{number}")).collect();
@@ -505,45 +359,6 @@ fn a_hundred_users_serve_the_same_port() {
 }
 
 #[test]
-fn nothing_of_localhost_is_left_after_logout() {
-    let port = unused_port();
-    let host = build().start();
-    let mut alice = session(&host, "alice");
-    probe(&mut alice, &format!("serve alice tcp 127.0.0.1 {port}"));
-    let v6 = loopback::v6(host.uid("alice"));
-    assert!(host.sh("ip -6 address show dev lo").contains(&v6));
-    assert!(!host.sh("ls /run/cgsandbox/loopback/address").is_empty());
-    alice.sh("kill %1 2>/dev/null; pkill -f probe");
-    alice.logout();
-    host.assert_nothing_left();
-    let ids = host.read("/run/cgsandbox/loopback/programs").unwrap();
-    for line in ids.lines().skip(2) {
-        let id = line.split(' ').next().unwrap();
-        let gone = format!("python3 - <<'E'\n{BY_ID}\nE").replace("ID", id);
-        eventually("the programs are gone", 20.0, || host.sh(&gone).trim() == "gone");
-    }
-}
-
-/// bpf(2), BPF_PROG_GET_FD_BY_ID.
-const BY_ID: &str = "import ctypes, struct
-attr = ctypes.create_string_buffer(struct.pack('I', ID) + bytes(124), 128)
-libc = ctypes.CDLL(None, use_errno=True)
-print('there' if libc.syscall(321, 13, attr, 128) >= 0 else 'gone')";
-
-#[test]
-fn gc_removes_the_addresses_of_who_is_gone() {
-    let host = build().start();
-    let alice = session(&host, "alice");
-    let v6 = loopback::v6(host.uid("alice"));
-    alice.kill_monitor();
-    eventually("her processes are gone", 20.0, || host.processes_of("alice").is_empty());
-    assert!(host.sh("ip -6 address show dev lo").contains(&v6));
-    host.sh("cgsandbox gc");
-    assert!(!host.sh("ip -6 address show dev lo").contains(&v6));
-    host.assert_nothing_left();
-}
-
-#[test]
 fn a_passed_socket_keeps_its_makers_localhost() {
     let host = build().start();
     let port = machine_serves("127.0.0.1");
@@ -560,7 +375,6 @@ fn abstract_sockets_are_shared() {
     let host = build().start();
     let (mut alice, mut bob) = (session(&host, "alice"), session(&host, "bob"));
     let name = format!("cgsandbox-{}", std::process::id());
-    bob.sh(&format!("(echo of bob | nc -lU @{name} >/dev/null 2>&1 &)"));
     let script = format!(
         "/usr/bin/python3 -c \"import socket; s=socket.socket(socket.AF_UNIX); \
          s.connect('\\0{name}'); print(s.recv(100).decode())\""
@@ -601,36 +415,4 @@ fn protocols_without_a_hook_are_refused() {
     let said = probe(&mut alice, &format!("ask sctp 127.0.0.1 {port}"));
     let refused = ["timeout", "ECONNREFUSED", "EPERM", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT"];
     assert!(refused.contains(&&*said), "{said}");
-}
-
-#[test]
-fn two_uids_with_one_address_are_refused() {
-    let first = 3_000_000_001;
-    let host = Host::build()
-        .user_with_uid("alice", first)
-        .user_with_uid("bob", first + (1 << 22))
-        .policy(PRIVATE)
-        .start();
-    let v4 = loopback::v4(first);
-    let checked = host.as_root(["cgsandbox", "check"]).run();
-    assert_eq!(checked.status, 1);
-    let wanted = format!("{v4} would be the localhost of alice and of bob");
-    assert!(checked.stderr.contains(&wanted), "{}", checked.stderr);
-    let alice = session(&host, "alice");
-    host.ssh("bob").cmd("true").run().refused();
-    host.wait_log(&["event=session_denied", "user=bob", &v4]);
-
-    let root = host.cgroup_root().to_owned();
-    let policy = format!(
-        "version = 1\ncgroup_root = \"{root}\"\n[loopback_addresses]\nbob = \"127.65.4.3\"\n{PRIVATE}\
-         [[rule]]\nmatch = \"*\"\nprofile = \"default\"\n"
-    );
-    host.write("/etc/cgsandbox/cgsandbox.toml", policy);
-    host.as_root(["cgsandbox", "check"]).run().ok();
-    let bob = session(&host, "bob");
-    host.wait_log(&["event=session_open", "user=bob", "address=127.65.4.3"]);
-    // The rig removes what is left on lo by the uid alone.
-    bob.logout();
-    alice.logout();
-    host.assert_nothing_left();
 }

@@ -5,11 +5,12 @@ use std::net::UdpSocket;
 use std::process::Command;
 use std::time::Duration;
 
+use cgsandbox_rig::loopback::machine_serves;
 use cgsandbox_rig::{Host, Session, eventually, loopback, patience};
 
 mod localhost;
 
-use localhost::{PRIVATE, build, machine_serves, probe};
+use localhost::{PRIVATE, build, probe};
 
 fn unused_port() -> u16 {
     localhost::unused_port_from(20_000)

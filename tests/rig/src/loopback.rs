@@ -1,8 +1,10 @@
-//! The addresses that users with a private localhost have on this machine's `lo`.
+//! This machine's own localhost, and the addresses that users with a private one have on `lo`.
 
 use crate::etc::User;
 use crate::program::output_of;
-use std::net::Ipv6Addr;
+use std::io::{Read, Write};
+use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
 
 /// The number at the end of both of a user's addresses, by default.
 fn number(user: &User) -> u32 {
@@ -32,5 +34,50 @@ pub(crate) fn remove_from_lo(user: &User) {
     if left_on_lo(user).is_some() {
         let address = format!("{}/128", v6(user.uid));
         output_of(&["ip", "-6", "address", "delete", &address, "dev", "lo"]);
+    }
+}
+
+/// A socket of the machine's own, which answers "machine" and from whom it was asked.
+pub fn machine_serves(address: &str) -> u16 {
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let datagrams = UdpSocket::bind((address, port)).unwrap();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let peer = connection.peer_addr().unwrap().ip();
+            let _ = connection.write_all(format!("machine sees {peer} at its own").as_bytes());
+            // What it was sent is read: a reset would take the answer with it.
+            let _ = connection.shutdown(Shutdown::Write);
+            let _ = connection.read_to_end(&mut Vec::new());
+        }
+    });
+    std::thread::spawn(move || {
+        loop {
+            let mut buffer = [0; 100];
+            let (_, peer) = datagrams.recv_from(&mut buffer).unwrap();
+            let answer = format!("machine sees {} at its own", peer.ip());
+            let _ = datagrams.send_to(answer.as_bytes(), peer);
+        }
+    });
+    port
+}
+
+/// What the machine's own processes are answered there.
+pub fn machine_asks(address: &str, port: u16) -> String {
+    let mut answer = String::new();
+    let mut connection = TcpStream::connect((address, port)).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// An address of this machine that is not localhost.
+pub fn interface_address() -> String {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    // Nothing is sent: this only chooses a way.
+    match socket.connect("192.0.2.1:9") {
+        Ok(()) => socket.local_addr().unwrap().ip().to_string(),
+        Err(_) => panic!("this machine has no address but localhost"),
     }
 }
