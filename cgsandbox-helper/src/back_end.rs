@@ -36,19 +36,23 @@ impl<'a> BackEnd<'a> {
         })
     }
 
-    /// Makes the user's cgroup and a session's in it, with their limits.
-    pub fn limit(&mut self, sandbox: &Sandbox, session: &Session) -> Result<Applied> {
+    /// Makes the user's cgroup and a session's in it, with their limits; and what of the tree
+    /// they are in.
+    pub fn limit(&mut self, sandbox: &Sandbox, session: &Session) -> Result<(Applied, Tree)> {
         let (uid, leaf) = (session.uid, session.leaf.as_str());
         match self {
             BackEnd::Cgroupfs(tree) => {
-                let made = tree.make_user(uid, sandbox.needs_cpuset())?;
+                let (of_user, made) = tree.make_user(uid, sandbox.needs_cpuset())?;
                 let mut missing = apply_limits(tree, uid, &sandbox.attributes, &made);
-                let tree = tree.of_user(uid);
+                let tree = of_user;
                 tree.make_session(uid, leaf)?;
                 missing.extend(apply_to_session(&tree, uid, leaf, &sandbox.session_attributes));
-                Ok(Applied { missing, overridden: Vec::new() })
+                Ok((Applied { missing, overridden: Vec::new() }, tree))
             }
-            BackEnd::Systemd(manager) => manager.limit_login(leaf, session.leader.pid, sandbox),
+            BackEnd::Systemd(manager) => {
+                let applied = manager.limit_login(leaf, session.leader.pid, sandbox)?;
+                Ok((applied, manager.tree().of_user(uid)))
+            }
         }
     }
 

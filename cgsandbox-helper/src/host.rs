@@ -64,7 +64,7 @@ impl Host {
         let tree = Tree::of_host(&mounted()?, cgroup_root);
         let none = tree.hierarchies().is_empty();
         let no_loopback = loopback::lack(&tree);
-        let mut host = Host {
+        Ok(Host {
             tree,
             memory_bytes: memory_bytes(),
             no_procfs: namespace::lack(),
@@ -73,9 +73,7 @@ impl Host {
             absent_files: Vec::new(),
             refused: BTreeMap::new(),
             disks: BTreeMap::new(),
-        };
-        host.look_for_files();
-        Ok(host)
+        })
     }
 
     /// Makes the cgroup above all users', so that it is known rather than guessed which
@@ -143,7 +141,7 @@ impl Host {
         self.absent_files.contains(&file)
     }
 
-    /// Can only tell where the cgroup above all users' is there already.
+    /// Can only tell once the cgroup above all users' is there.
     fn look_for_files(&mut self) {
         // systemd gives its slices the controllers, and so the files, that are asked for.
         if self.tree.owner() == Owner::Systemd {

@@ -213,9 +213,9 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
     let mut back_end = BackEnd::of(state, tree, uid, login, &mut session)?;
     session.keep(state)?;
     let built = (|| {
-        let mut applied = back_end.limit(&sandbox, &session)?;
+        let (mut applied, tree) = back_end.limit(&sandbox, &session)?;
         applied.missing.splice(0..0, sandbox.missing.clone());
-        let tree = &tree.of_user(uid);
+        let tree = &tree;
         // Before any of the user's processes could have a socket.
         let address = localhost(state, tree, &policy, &sandbox, login.patience(), &mut applied)?;
         let namespace = match sandbox.hidepid {
@@ -329,7 +329,7 @@ fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> R
             return Err(Error::new("enter", "the mount namespace", cause));
         }
         session.stage = Stage::Open;
-        session.keep(state)?;
+        session.update(state)?;
         let outside = |namespace| systemd::manager_outside(&tree, session.uid, namespace);
         let of_login = namespace.as_ref().filter(|_| session.service != USER_MANAGER);
         Ok(of_login.and_then(outside))

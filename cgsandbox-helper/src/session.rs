@@ -152,13 +152,11 @@ impl Session {
         format!("{}.{:03}", duration / 1000, duration % 1000)
     }
 
-    /// Writes the record.
+    /// Writes the record of a new session.
     pub fn keep(&self, state: &State) -> Result<()> {
         make_directory(&state.user(self.uid))?;
         make_directory(&Self::directory(state, self.uid))?;
         let path = Self::path(state, self.uid, &self.id);
-        let text =
-            serde_json::to_vec(self).map_err(|cause| Error::new("write", path.display(), cause))?;
         // First what finds it: a record that its closer does not find would wait for a `gc`.
         let opened = Self::opened(state, self.leader, self.ticket);
         match symlink(&path, &opened) {
@@ -167,6 +165,14 @@ impl Session {
             }
             _ => {}
         }
+        self.update(state)
+    }
+
+    /// Writes the record of a session that has one.
+    pub fn update(&self, state: &State) -> Result<()> {
+        let path = Self::path(state, self.uid, &self.id);
+        let text =
+            serde_json::to_vec(self).map_err(|cause| Error::new("write", path.display(), cause))?;
         state.write(&path, &text)
     }
 

@@ -183,11 +183,13 @@ impl Tree {
         Ok(refused)
     }
 
-    /// Makes the user's cgroup where it is not there yet; in which hierarchies it was made.
+    /// Makes the user's cgroup where it is not there yet. Returns what of the tree it is in, and
+    /// the directories that were made.
     ///
     /// v1's cpuset is left out unless `cpuset`: an own one there costs each login time.
-    pub fn make_user(&self, uid: u32, cpuset: bool) -> Result<Vec<PathBuf>> {
+    pub fn make_user(&self, uid: u32, cpuset: bool) -> Result<(Self, Vec<PathBuf>)> {
         let mut made = Vec::new();
+        let mut hierarchies = Vec::new();
         for hierarchy in &self.hierarchies {
             let directory = self.user_in(hierarchy, uid);
             if is_cpuset_alone(hierarchy) && !cpuset && !directory.is_dir() {
@@ -200,14 +202,18 @@ impl Tree {
                 hand_down(hierarchy, &directory);
                 made.push(directory);
             }
+            hierarchies.push(hierarchy.clone());
         }
-        Ok(made)
+        Ok((self.with(hierarchies), made))
     }
 
     /// The same tree, of those hierarchies only in which the user has a cgroup.
     pub fn of_user(&self, uid: u32) -> Self {
         let has = |h: &&Hierarchy| self.user_in(h, uid).is_dir();
-        let hierarchies = self.hierarchies.iter().filter(has).cloned().collect();
+        self.with(self.hierarchies.iter().filter(has).cloned().collect())
+    }
+
+    fn with(&self, hierarchies: Vec<Hierarchy>) -> Self {
         Tree { hierarchies, root: self.root.clone(), owner: self.owner }
     }
 

@@ -4,11 +4,14 @@
 //! so that no check speaks of another object than the one that is read. Nothing that
 //! is not a regular file is opened, and nothing blocks.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -21,11 +24,13 @@ pub(super) const LARGEST: usize = 1 << 20;
 /// A directory tree whose files are believed, from its root down.
 pub(super) struct Tree {
     root: OwnedFd,
+    /// What was opened before: the places of a configuration have most of their ways in common.
+    opened: RefCell<BTreeMap<PathBuf, Option<Rc<OwnedFd>>>>,
 }
 
 /// A directory that only trusted users can change.
 pub(super) struct TrustedDir {
-    fd: OwnedFd,
+    fd: Rc<OwnedFd>,
     path: PathBuf,
 }
 
@@ -48,7 +53,7 @@ impl Tree {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(CWD, root, flags, Mode::empty())
             .map_err(|errno| failed("open", root, errno))?;
-        Ok(Tree { root })
+        Ok(Tree { root, opened: RefCell::default() })
     }
 
     /// The directory at the absolute path `path`; none if it is not there.
@@ -61,7 +66,7 @@ impl Tree {
             return Err(crooked());
         }
         let mut at = PathBuf::from("/");
-        let mut fd = open_dir(self.root.as_fd(), OsStr::new("."), &at)?;
+        let mut fd = self.step(&self.root, OsStr::new("."), &at)?;
         for component in path.components() {
             let name = match component {
                 Component::RootDir => continue,
@@ -70,9 +75,24 @@ impl Tree {
             };
             let Some(dir) = &fd else { return Ok(None) };
             at.push(name);
-            fd = open_dir(dir.as_fd(), name, &at)?;
+            fd = self.step(dir, name, &at)?;
         }
         Ok(fd.map(|fd| TrustedDir { fd, path: at }))
+    }
+
+    /// The directory `name` in `parent`, of which `path` is the path.
+    fn step(
+        &self,
+        parent: &OwnedFd,
+        name: &OsStr,
+        path: &Path,
+    ) -> Result<Option<Rc<OwnedFd>>, Problem> {
+        if let Some(fd) = self.opened.borrow().get(path) {
+            return Ok(fd.clone());
+        }
+        let fd = open_dir(parent, name, path)?.map(Rc::new);
+        self.opened.borrow_mut().insert(path.to_owned(), fd.clone());
+        Ok(fd)
     }
 }
 

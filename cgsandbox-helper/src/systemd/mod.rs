@@ -85,6 +85,11 @@ impl<'a> Manager<'a> {
         Manager { state, tree, uid, patience, bus: None }
     }
 
+    /// systemd's cgroups.
+    pub fn tree(&self) -> &'a Tree {
+        self.tree
+    }
+
     /// The leaf of the user's cgroup that `leader` is in, or is going to be in.
     pub fn leaf_of(&self, leader: u32, session: &str) -> Result<String> {
         Ok(match self.tree.locate(&Membership::of(leader)?) {
