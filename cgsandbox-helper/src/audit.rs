@@ -1,18 +1,17 @@
 //! The audit trail: one syslog line an event, facility authpriv, ident `cgsandbox`.
 //!
-//! A line is `event=NAME key=value ...`. Values that hold anything but the plainest
-//! characters are quoted and escaped, so that no user name, host or terminal can end a
-//! line, begin another or add a key. The daemon behind `/dev/log` may be stuck or
+//! A line is `event=NAME key=value ...`. The daemon behind `/dev/log` may be stuck or
 //! absent: that costs a login [`PATIENCE`] at most, however many lines it has, and the next
 //! line that gets through says in `lost=` how many did not.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use cgsandbox_protocol as protocol;
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 use crate::state::State;
@@ -22,9 +21,6 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Whether a line of this process has waited in vain.
 static STUCK: AtomicBool = AtomicBool::new(false);
-
-/// The longest value in a line, in characters; what is over is cut and shown as cut.
-const MAX_VALUE: usize = 512;
 
 /// How urgent a line is (syslog(3)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +48,7 @@ impl Event {
 
     /// Adds `key=value`.
     pub fn with(mut self, key: &str, value: impl Display) -> Self {
-        // Writing to a String does not fail.
-        let _ = write!(self.text, " {key}={}", escape(&value.to_string()));
+        protocol::add_field(&mut self.text, key, &value.to_string());
         self
     }
 
@@ -105,44 +100,10 @@ fn deliver(level: Level, text: &str, socket: &Path) -> Result<(), Box<dyn std::e
     Ok(())
 }
 
-/// `value` as it stands in a line: bare where it is plain, else quoted.
-fn escape(value: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._:/@%+,-".contains(c);
-    if !value.is_empty() && value.len() <= MAX_VALUE && value.chars().all(plain) {
-        return value.to_owned();
-    }
-    let mut text = String::from("\"");
-    for (count, c) in value.chars().enumerate() {
-        if count == MAX_VALUE {
-            text.push_str("...");
-            break;
-        }
-        match c {
-            '"' | '\\' => text.extend(['\\', c]),
-            ' ' => text.push(c),
-            c if c.is_ascii_graphic() || c.is_alphanumeric() => text.push(c),
-            c => text.extend(c.escape_unicode()),
-        }
-    }
-    text.push('"');
-    text
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_value_ends_a_line_or_adds_a_key() {
-        assert_eq!(escape("alice"), "alice");
-        assert_eq!(escape(""), "\"\"");
-        assert_eq!(escape("a b=c"), "\"a b=c\"");
-        assert_eq!(escape("a\" uid=0 \\"), "\"a\\\" uid=0 \\\\\"");
-        assert_eq!(escape("x\nevent=y\u{202e}"), "\"x\\u{a}event=y\\u{202e}\"");
-        assert_eq!(escape("žofie"), "\"žofie\"");
-        assert_eq!(escape(&"a".repeat(600)), format!("\"{}...\"", "a".repeat(512)));
-    }
 
     #[test]
     fn a_line_reaches_the_daemon_whole() {

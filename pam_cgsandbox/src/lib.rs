@@ -2,7 +2,6 @@
 //! it starts `cgsandbox-helper`, waits as long as `timeout=` says, and enters what it is handed.
 #![expect(missing_docs, reason = "pam_hooks! has none for what it exports")]
 
-mod args;
 mod handoff;
 mod host;
 mod log;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::login;
+use cgsandbox_protocol::add_field;
 use pam::items::{RHost, Service, User};
 use pam::module::PamHandle;
 use std::os::unix::{fs::OpenOptionsExt, net::UnixDatagram};
@@ -52,12 +53,7 @@ pub fn failed(cause: impl Display) -> Failure {
 pub fn write(priority: u8, event: &str, fields: &[(&str, &str)]) {
     let mut line = format!("<{priority}>cgsandbox[{}]: event={event}", std::process::id());
     for (key, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-        // It must neither end the line nor pass for another field.
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._:/@%+,-".contains(c);
-        line += &match value.chars().all(plain) {
-            true => format!(" {key}={value}"),
-            false => format!(" {key}={:?}", value.chars().take(512).collect::<String>()),
-        };
+        add_field(&mut line, key, value);
     }
     let sent = UnixDatagram::unbound().and_then(|socket| {
         socket.set_nonblocking(true)?;

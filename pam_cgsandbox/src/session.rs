@@ -2,13 +2,13 @@
 #![forbid(unsafe_code)]
 
 use crate::log::{self, Failure, Result};
-use crate::{args::Arguments, handoff, handoff::Opened, host::Host, login, spawn::Helper};
-use cgsandbox_protocol::{Login, ON_ERROR, Request};
+use crate::{handoff, handoff::Opened, host::Host, login, spawn::Helper};
+use cgsandbox_protocol::{Arguments, Login, Request};
 use pam::constants::{PAM_ERROR_MSG, PAM_SILENT, PamFlag};
 use pam::items::{RHost, Service, Tty};
 use pam::{conv::Conv, module::PamHandle};
 use rustix::time::{ClockId, clock_gettime};
-use std::{ffi::CStr, fs, os::unix::fs::MetadataExt, time::Instant};
+use std::{ffi::CStr, time::Instant};
 
 /// This process is in its sandbox, or out of it again; else what becomes of the login.
 pub type Outcome = std::result::Result<(), Login>;
@@ -26,7 +26,7 @@ pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
     let opened = match login::user(pam) {
         // Before anything else is read: whatever is broken, root gets in to mend it.
         Some((0, _)) => return Err(Login::Allow),
-        Some((_, user)) => Arguments::parse(words).and_then(|given| enter(pam, user, &given)),
+        Some((_, user)) => arguments(words).and_then(|given| enter(pam, user, &given)),
         None => Err(Failure::of("resolve", "user", "unknown to NSS, or not UTF-8")),
     };
     let (verdict, message) = match opened {
@@ -43,6 +43,11 @@ pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
         let _ = user.send(PAM_ERROR_MSG, &message);
     }
     Err(verdict)
+}
+
+fn arguments(words: &[&CStr]) -> Result<Arguments> {
+    let wrong = |word| Failure::of("parse", word, format_args!("not {}", Arguments::KNOWN));
+    Arguments::parse(words.iter().map(|word| word.to_string_lossy())).map_err(wrong)
 }
 
 fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Opened, u64)> {
@@ -63,7 +68,7 @@ fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Opened
         deadline_ms: given.timeout.as_millis() as u64,
     };
     let start = Instant::now();
-    let helper = Helper::start(&given.helper, "open")?;
+    let helper = Helper::start(&given.helper, c"open")?;
     let opened = handoff::open(helper, &request, start + given.timeout);
     if let Err(Failure { stranded: false, .. }) = opened {
         // What that helper may have left, a second one takes back.
@@ -79,10 +84,7 @@ fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Opened
 /// Whether the login goes on without a sandbox, by what the helper last left for when it cannot be
 /// asked; and what its user is told. The log is told why.
 fn judge(pam: &PamHandle, failure: &Failure) -> (Login, String) {
-    if !failure.stranded
-        && fs::symlink_metadata(ON_ERROR).is_ok_and(|link| link.uid() == 0)
-        && fs::read_link(ON_ERROR).is_ok_and(|to| to.as_os_str() == Login::Allow.name())
-    {
+    if !failure.stranded && Login::published() == Login::Allow {
         failure.log("degraded", pam, "none");
         return (Login::Allow, "This session runs without its sandbox.".to_owned());
     }
@@ -94,7 +96,7 @@ fn judge(pam: &PamHandle, failure: &Failure) -> (Login, String) {
 /// not come from the user's.
 pub fn close(pam: &mut PamHandle, words: &[&CStr]) -> Outcome {
     let Some(Session { ticket, host, .. }) = login::kept(pam) else { return Err(Login::Allow) };
-    let given = host.back().and_then(|()| Arguments::parse(words));
+    let given = host.back().and_then(|()| arguments(words));
     let closed = given.and_then(|given| handoff::close(&given.helper, *ticket, given.timeout));
     login::keep(pam, None);
     closed.map_err(|failure| {

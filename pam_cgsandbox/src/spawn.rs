@@ -1,49 +1,68 @@
 //! Starts the helper with nothing of the host's in it, and leaves nothing of it in the host.
 
 use crate::log::{Failure, Result, failed};
+use libc::{SYS_rt_sigaction, SYS_rt_sigprocmask};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use std::os::unix::{net::UnixDatagram, process::CommandExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::os::{fd::AsRawFd, unix::net::UnixDatagram, unix::process::ExitStatusExt};
 use std::time::{Duration, Instant};
-use std::{io, mem::zeroed, ptr::null_mut};
+use std::{io, process::ExitStatus, ptr::null, ptr::null_mut};
 
 /// A running helper. Dropped, it is killed and reaped.
 pub struct Helper {
     pub socket: UnixDatagram,
-    child: Child,
-    /// Dropped after the helper is reaped.
-    _sigchld: HostSigchld,
+    /// None once it is reaped: the number may be another's by then.
+    pid: Option<Pid>,
+    /// The host's, back when this is dropped; until then nobody else reaps the helper.
+    sigchld: [u64; 4],
 }
 
 impl Helper {
     /// Starts `path` with `verb` as its argument.
-    pub fn start(path: &str, verb: &str) -> Result<Self> {
+    pub fn start(path: &str, verb: &CStr) -> Result<Self> {
         let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
         let (socket, theirs) =
             socketpair(AddressFamily::UNIX, kind, flags, None).map_err(failed)?;
-        let mut command = Command::new(path);
-        command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
-        // A group of its own: the terminal's ^C is for the host, which then closes the socket.
-        command.arg0("cgsandbox-helper").arg(verb).env_clear().current_dir("/").process_group(0);
-        if rustix::process::geteuid().is_root() {
-            // A set-uid host such as su(1) has its caller's real ids.
-            command.uid(0).gid(0);
+        let (program, socket_fd) = (CString::new(path).map_err(failed)?, theirs.as_raw_fd());
+        let argv = [c"cgsandbox-helper".as_ptr(), verb.as_ptr(), null()];
+        let mut launch = Launch { program: program.as_ptr(), argv, socket_fd, errno: 0 };
+        let mut stack = Box::<[u128]>::new_uninit_slice(2048);
+        let sigchld = signals(SYS_rt_sigaction, libc::SIGCHLD, [0; 4]);
+        let mut helper = Helper { socket: socket.into(), pid: None, sigchld };
+        // A handler of the host's that ran in the child would run on the host's memory.
+        let mask = signals(SYS_rt_sigprocmask, libc::SIG_SETMASK, [u64::MAX; 4]);
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // SAFETY: it returns when the child has left this memory; until then `stack` and `launch`
+        // are the child's alone.
+        let pid = unsafe {
+            let top = stack.as_mut_ptr_range().end.cast();
+            libc::clone(become_helper, top, flags, (&raw mut launch).cast())
+        };
+        let error = io::Error::last_os_error();
+        signals(SYS_rt_sigprocmask, libc::SIG_SETMASK, mask);
+        helper.pid = Pid::from_raw(pid.max(0));
+        match (helper.pid, launch.errno) {
+            (Some(_), 0) => Ok(helper),
+            (None, _) => Err(Failure::of("start", path, error)),
+            (_, errno) => Err(Failure::of("start", path, io::Error::from_raw_os_error(errno))),
         }
-        // SAFETY: `shed_host` makes system calls only. For its sake std forks, and not vforks.
-        unsafe { command.pre_exec(shed_host) };
-        let _sigchld = HostSigchld(sigaction(libc::SIGCHLD, [0; 4]));
-        let child = command.spawn().map_err(|error| Failure::of("start", path, error))?;
-        Ok(Helper { socket: socket.into(), child, _sigchld })
     }
 
-    /// How it exited, if it has by the deadline.
+    /// How it exited, if it has by the deadline; soon, for the end of its socket has been seen.
     pub fn reap(&mut self, deadline: Instant) -> io::Result<ExitStatus> {
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
+        let pid = self.pid.ok_or(io::ErrorKind::NotFound)?;
+        for turn in 0.. {
+            if let Some((_, status)) = waitpid(Some(pid), WaitOptions::NOHANG)? {
+                self.pid = None;
+                return Ok(ExitStatus::from_raw(status.as_raw()));
             }
-            // A pidfd to wait for takes Linux 5.3; and the end is near when this is called.
-            std::thread::sleep(Duration::from_micros(50));
+            match turn {
+                _ if Instant::now() >= deadline => break,
+                // A sleep takes several times what is left of a helper that exits.
+                0..200 => std::thread::yield_now(),
+                _ => std::thread::sleep(Duration::from_micros(100)),
+            }
         }
         Err(io::ErrorKind::TimedOut.into())
     }
@@ -51,47 +70,67 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        // Neither touches one that is reaped. Bounded: what is stuck in the kernel does not die.
-        let _ = self.child.kill();
-        let _ = self.reap(Instant::now() + Duration::from_millis(500));
+        if let Some(pid) = self.pid {
+            let _ = kill_process(pid, Signal::KILL);
+            // Bounded: what is stuck in the kernel does not die.
+            let _ = self.reap(Instant::now() + Duration::from_millis(500));
+        }
+        signals(SYS_rt_sigaction, libc::SIGCHLD, self.sigchld);
     }
 }
 
-/// The host's SIGCHLD, back when dropped; in between, at the default, nobody else reaps the helper.
-struct HostSigchld([u64; 4]);
-
-impl Drop for HostSigchld {
-    fn drop(&mut self) {
-        sigaction(libc::SIGCHLD, self.0);
-    }
-}
-
-/// rt_sigaction(2) in its own terms, where all zeros are SIG_DFL: what it returned is restored to
-/// the bit, and no signal is refused, as by glibc's. `new` is zeros or has been returned by it.
-fn sigaction(signal: i32, new: [u64; 4]) -> [u64; 4] {
+/// rt_sigaction(2) or rt_sigprocmask(2), which take the same, in the kernel's own terms: all zeros
+/// are SIG_DFL, what was returned is restored to the bit, and no signal is refused, as by glibc's.
+fn signals(call: c_long, which: c_int, new: [u64; 4]) -> [u64; 4] {
     let mut before = [0; 4];
-    // SAFETY: both hold the kernel's struct, of 32 bytes or less; its signal set has 8.
-    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &new, &mut before, 8) };
+    // SAFETY: both hold the kernel's struct, of 32 bytes or less, and a signal set, of 8.
+    unsafe { libc::syscall(call, which, &new, &mut before, 8) };
     before
 }
 
-/// Sheds what the helper would inherit. Runs between fork and exec: system calls only.
-fn shed_host() -> io::Result<()> {
-    (1..=64).for_each(|signal| _ = sigaction(signal, [0; 4]));
-    // SAFETY: numbers, C strings and live plain data.
+/// What the child is to become; and why it did not, where that is not 0.
+struct Launch {
+    program: *const c_char,
+    argv: [*const c_char; 3],
+    socket_fd: c_int,
+    errno: c_int,
+}
+
+/// The child, from clone(2) to exec. As after vfork(2) it runs on the host's memory, which spares a
+/// copy of that, while the host waits: system calls only, and none that glibc would have the
+/// host's threads join in.
+extern "C" fn become_helper(launch: *mut c_void) -> c_int {
+    // SAFETY: `start` gives it a `Launch` of live C strings. The rest are numbers.
     unsafe {
-        libc::pthread_sigmask(libc::SIG_SETMASK, &zeroed(), null_mut());
-        if libc::syscall(libc::SYS_close_range, 3, i32::MAX, libc::CLOSE_RANGE_CLOEXEC) != 0 {
-            // Linux before 5.11. The bound is that of pam_modutil_sanitize_helper_fds(3).
-            for fd in 3..=65535 {
-                libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
-            }
-        }
+        let launch = &mut *launch.cast::<Launch>();
+        // First the host's handlers, then the mask.
+        (1..=64).for_each(|signal| _ = signals(SYS_rt_sigaction, signal, [0; 4]));
+        signals(SYS_rt_sigprocmask, libc::SIG_SETMASK, [0; 4]);
+        libc::umask(0o077);
         // Where pam_selinux came first, exec would go into the user's context; to write nothing
         // clears that (setexeccon(3)). Elsewhere it fails and does not matter.
-        let flags = libc::O_WRONLY | libc::O_CLOEXEC;
-        libc::write(libc::open(c"/proc/thread-self/attr/exec".as_ptr(), flags), null_mut(), 0);
-        libc::umask(0o077);
+        let attribute = libc::open(c"/proc/thread-self/attr/exec".as_ptr(), libc::O_WRONLY);
+        libc::write(attribute, null_mut(), 0);
+        // Out of the way of 0 to 2, which the host may have had closed.
+        let void = libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY);
+        let high = [launch.socket_fd, void, void].map(|fd| libc::fcntl(fd, libc::F_DUPFD, 3));
+        if libc::syscall(libc::SYS_close_range, 3, i32::MAX, libc::CLOSE_RANGE_CLOEXEC) != 0 {
+            // Linux before 5.11. The bound is that of pam_modutil_sanitize_helper_fds(3).
+            (3..=65535).for_each(|fd| _ = libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC));
+        }
+        // A set-uid host such as su(1) has its caller's real ids.
+        let is_root = libc::geteuid() == 0;
+        if (0..).zip(high).all(|(fd, high)| libc::dup2(high, fd) == fd)
+            && (!is_root || libc::syscall(libc::SYS_setgid, 0) == 0)
+            && (!is_root || libc::syscall(libc::SYS_setgroups, 0, null_mut::<c_void>()) == 0)
+            && (!is_root || libc::syscall(libc::SYS_setuid, 0) == 0)
+            // A group of its own: the terminal's ^C is for the host, which closes the socket then.
+            && libc::setpgid(0, 0) == 0
+            && libc::chdir(c"/".as_ptr()) == 0
+        {
+            libc::execve(launch.program, launch.argv.as_ptr(), [null()].as_ptr());
+        }
+        launch.errno = *libc::__errno_location();
+        libc::_exit(127)
     }
-    Ok(())
 }

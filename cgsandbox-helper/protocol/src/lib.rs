@@ -24,8 +24,15 @@
 //! leader's pid, its credentials) is never in a message.
 #![forbid(unsafe_code)]
 
+mod arguments;
+mod line;
+
+pub use arguments::Arguments;
+pub use line::add_field;
+
 use std::fmt;
-use std::time::Duration;
+use std::fs::{read_link, symlink_metadata};
+use std::os::unix::fs::MetadataExt;
 
 /// Where the helper is installed; the module's `helper=` argument overrides it.
 pub const HELPER: &str = "/usr/libexec/cgsandbox/cgsandbox-helper";
@@ -45,15 +52,6 @@ pub const MAX_DATAGRAM: usize = 16 * 1024;
 
 /// The most namespace fds that come with [`Reply::Enter`].
 pub const MAX_NAMESPACES: usize = 8;
-
-/// `timeout=` of the PAM line, how long one run of the helper may take: whole seconds (`2s`) or
-/// milliseconds (`1500ms`), from 1 ms to 600 s. None for anything else.
-pub fn timeout(text: &str) -> Option<Duration> {
-    let text = text.strip_suffix('s')?;
-    let (number, unit) = text.strip_suffix('m').map_or((text, 1000), |number| (number, 1));
-    let ms = u64::from(number.parse::<u16>().ok()?) * unit;
-    (1..=600_000).contains(&ms).then_some(Duration::from_millis(ms))
-}
 
 const NAME_AND_VERSION: &str = "cgsandbox/1";
 
@@ -272,6 +270,13 @@ impl Entry {
 }
 
 impl Login {
+    /// What [`ON_ERROR`] says, if root wrote it.
+    pub fn published() -> Self {
+        let is_roots = symlink_metadata(ON_ERROR).is_ok_and(|link| link.uid() == 0);
+        let name = read_link(ON_ERROR).ok().filter(|_| is_roots);
+        name.and_then(|name| Login::named(name.to_str()?).ok()).unwrap_or(Login::Deny)
+    }
+
     /// As in the configuration's `on_error` and in the target of [`ON_ERROR`].
     pub fn name(self) -> &'static str {
         match self {

@@ -112,10 +112,7 @@ fn of_user(state: &State, tree: &Tree, uid: u32) -> (Vec<String>, usize) {
 
 /// The module denies where it is told nothing.
 fn published(on_error: Login) -> Option<Finding> {
-    let told = std::fs::read_link(ON_ERROR).ok();
-    let goes_by = told.as_deref().map_or(Login::Deny, |target| {
-        target.to_str().and_then(|name| Login::named(name).ok()).unwrap_or(Login::Deny)
-    });
+    let goes_by = Login::published();
     if goes_by == on_error {
         return None;
     }

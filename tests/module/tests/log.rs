@@ -25,7 +25,7 @@ fn a_hostile_peer_name_stays_within_its_field() {
     in_both_builds(|build| {
         let host = Host::new(build, "exit 3").option("rhost=x event=session_open\nuser=root");
         let report = host.run(&["open"]);
-        report.assert_one_line(&["rhost=\"x event=session_open\\nuser=root\" operation="]);
+        report.assert_one_line(&["rhost=\"x event=session_open\\u{a}user=root\" operation="]);
         assert!(!report.log[0].contains('\n'));
     });
 }

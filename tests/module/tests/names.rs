@@ -28,7 +28,7 @@ fn a_name_that_nss_does_not_know_is_refused_and_escaped_in_the_log() {
     let long = "x".repeat(255);
     let names: [(&[u8], &str); 6] = [
         (b"../../x", "user=../../x "),
-        (b"a\nevent=session_open user=b", "user=\"a\\nevent=session_open user=b\""),
+        (b"a\nevent=session_open user=b", "user=\"a\\u{a}event=session_open user=b\""),
         (long.as_bytes(), &long),
         (b"nosuch", "user=nosuch "),
         (b"alice\xff", "user=\"alice"),

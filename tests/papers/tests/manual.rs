@@ -110,7 +110,7 @@ fn sections_are_those_of_linux_pam() {
 
 #[test]
 fn the_modules_arguments() {
-    let parser = &source::shipped()["pam_cgsandbox/src/args.rs"];
+    let parser = &source::shipped()["cgsandbox-helper/protocol/src/arguments.rs"];
     let arms = parser.lines().filter(|line| line.contains("=> parsed."));
     let arguments: BTreeSet<String> =
         arms.flat_map(|line| source::literals(line, "(")).filter(|word| !word.is_empty()).collect();
@@ -121,9 +121,9 @@ fn the_modules_arguments() {
 
 #[test]
 fn how_long_the_module_waits() {
-    let parser = &source::shipped()["pam_cgsandbox/src/args.rs"];
-    let wrong = parser.split("let wrong =").nth(1).expect("what is said of a wrong argument");
-    let range = wrong.split("timeout=").nth(1).and_then(|text| text.split(',').next());
+    let parser = &source::shipped()["cgsandbox-helper/protocol/src/arguments.rs"];
+    let known = parser.split("const KNOWN").nth(1).expect("what is said of a wrong argument");
+    let range = known.split("timeout=").nth(1).and_then(|text| text.split(',').next());
     let (least, most) = range.and_then(|range| range.split_once(" to ")).expect("a range");
     let options = section(MODULE, "OPTIONS");
     let told = options.split(".It ").find(|item| item.starts_with("Cm timeout")).unwrap();

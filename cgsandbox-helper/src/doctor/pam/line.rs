@@ -1,5 +1,7 @@
 //! What a service's line makes of the module, and its place among the others.
 
+use cgsandbox_protocol::Arguments;
+
 use super::{PAM, Surroundings};
 use crate::doctor::Finding;
 use crate::pam_stack::{Action, LINE, Line, MODULE, Stack};
@@ -46,18 +48,12 @@ pub(super) fn control(line: &Line, around: &Surroundings) -> Vec<Finding> {
 
 /// The module refuses every login when it does not understand a word.
 pub(super) fn arguments(line: &Line) -> Vec<Finding> {
-    let known = |word: &str| match word.split_once('=') {
-        Some(("config" | "helper", path)) => path.starts_with('/'),
-        Some(("timeout", time)) => cgsandbox_protocol::timeout(time).is_some(),
-        _ => word == "debug",
-    };
-    let unknown = line.arguments.iter().filter(|word| !known(word));
+    let unknown = line.arguments.iter().filter(|word| Arguments::parse([word]).is_err());
     unknown
         .map(|word| {
             let what =
                 format!("{line}: the module does not know \"{word}\" and refuses every login");
-            let remedy = "it takes config=/PATH, helper=/PATH, timeout=1ms to 600s, and debug";
-            Finding::problem(PAM, what).remedy(remedy)
+            Finding::problem(PAM, what).remedy(format!("it takes {}", Arguments::KNOWN))
         })
         .collect()
 }
