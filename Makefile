@@ -43,7 +43,8 @@ HELD ?= 1000
 bench:
 	@tests/deps bench
 	@$(CARGO) build --quiet --release
-	@CGSANDBOX_RIG_BINARIES=$(TARGET)/release $(CARGO) run --quiet --release --package cgsandbox-bench -- $(OPENS) $(HELD)
+	@$(CARGO) build --quiet --release --package cgsandbox-bench
+	@CGSANDBOX_RIG_BINARIES=$(TARGET)/release $(TARGET)/release/cgsandbox-bench $(OPENS) $(HELD)
 
 # What packages contain. BINARIES says where they are, if they have been built already.
 BINARIES ?= $(TARGET)/release

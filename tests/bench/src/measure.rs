@@ -17,9 +17,10 @@ const BLOCK: usize = 10;
 /// With gaps, all stacks take turns login by login, in this order: for tens of ms after a
 /// cgroup is removed the kernel frees what it was made of, so what removes one is never next to
 /// what a move between cgroups has to wait for.
-const TURNS: [Stack; 8] = [
+const TURNS: [Stack; 9] = [
     Stack::BareWrite,
     Stack::Permit,
+    Stack::HandOff,
     Stack::First,
     Stack::Exec,
     Stack::Localhost,

@@ -11,6 +11,11 @@ use crate::caller::Login;
 /// Where the bench's own program is on the host.
 pub const PROGRAM: &str = "/usr/libexec/cgsandbox-bench";
 
+/// After a line that succeeds, for this one has no opinion.
+const HAND_OFF: &str = "pam_permit.so
+session [success=ok ignore=ignore default=bad] pam_cgsandbox.so timeout=10s \
+ helper=/usr/libexec/leave-alone";
+
 /// The user of every login but those of [`Stack::Later`].
 pub const ALICE: &str = "alice";
 /// The user who is logged in all the time.
@@ -29,6 +34,8 @@ pub enum Stack {
     Namespace,
     Cgroup,
     BareWrite,
+    /// Our module with a helper that builds nothing: what it costs to have a helper at all.
+    HandOff,
     /// Ours, with nobody else of that user logged in.
     First,
     /// Ours, with another session of that user.
@@ -38,12 +45,13 @@ pub enum Stack {
 }
 
 impl Stack {
-    pub const ALL: [Stack; 8] = [
+    pub const ALL: [Stack; 9] = [
         Stack::Permit,
         Stack::Exec,
         Stack::Namespace,
         Stack::Cgroup,
         Stack::BareWrite,
+        Stack::HandOff,
         Stack::First,
         Stack::Later,
         Stack::Localhost,
@@ -57,19 +65,21 @@ impl Stack {
             Stack::Namespace => "pam_namespace, own /tmp",
             Stack::Cgroup => "pam_cgroup",
             Stack::BareWrite => "bare cgroup.procs write",
+            Stack::HandOff => "pam_cgsandbox, hand-off only",
             Stack::First => "pam_cgsandbox, first login",
             Stack::Later => "pam_cgsandbox, later login",
             Stack::Localhost => "pam_cgsandbox, own localhost",
         }
     }
 
-    /// The service and the only line of its stack; none for what is not PAM's, or is the rig's.
+    /// The service and the line of its stack; none for what is not PAM's, or is the rig's.
     fn service(self) -> Option<(&'static str, &'static str)> {
         match self {
             Stack::Permit => Some(("bench-permit", "pam_permit.so")),
             Stack::Exec => Some(("bench-exec", "pam_exec.so /bin/true")),
             Stack::Namespace => Some(("bench-namespace", "pam_namespace.so")),
             Stack::Cgroup => Some(("bench-cgroup", "pam_cgroup.so")),
+            Stack::HandOff => Some(("bench-hand-off", HAND_OFF)),
             Stack::BareWrite | Stack::First | Stack::Later | Stack::Localhost => None,
         }
     }
@@ -96,7 +106,10 @@ impl Stack {
 pub fn furnish(host: &Host) {
     let own = std::fs::read("/proc/self/exe").expect("can't read the bench's own program");
     host.write(PROGRAM, own);
-    host.sh(&format!("chmod 755 {PROGRAM}"));
+    let own = std::env::current_exe().expect("can't find the bench's own program");
+    let helper = std::fs::read(own.with_file_name("leave-alone")).expect("it is built with it");
+    host.write("/usr/libexec/leave-alone", helper);
+    host.sh(&format!("chmod 755 {PROGRAM} /usr/libexec/leave-alone"));
     for (service, line) in Stack::ALL.into_iter().filter_map(Stack::service) {
         host.write(&format!("/etc/pam.d/{service}"), format!("session required {line}\n"));
     }
