@@ -141,8 +141,8 @@ fn cpu_usec(tree: &Tree, at: &At<'_>) -> Option<u64> {
     if let Some(usec) = unified.and_then(|h| field(&at(h).join("cpu.stat"), "usage_usec")) {
         return Some(usec);
     }
-    let cpu = tree.carrier(Controller::Cpu)?;
-    Some(read_number(&at(cpu).join("cpuacct.usage"))? / 1000)
+    let counting = tree.hierarchies().iter().find(|h| h.counts_cpu_time())?;
+    Some(read_number(&at(counting).join("cpuacct.usage"))? / 1000)
 }
 
 fn tasks_max_hits(tree: &Tree, at: &At<'_>) -> Option<u64> {

@@ -70,6 +70,11 @@ impl Hierarchy {
         self.controllers.iter().any(|carried| carried == name)
     }
 
+    /// Whether it is v1's that counts CPU time (cgroup-v1/cpuacct.rst). v2 does so in any cgroup.
+    pub fn counts_cpu_time(&self) -> bool {
+        self.controllers.iter().any(|carried| carried == "cpuacct")
+    }
+
     /// Whether it is the one that systemd tracks processes in where v2 is not mounted.
     pub fn is_systemds(&self) -> bool {
         self.controllers.iter().any(|carried| carried == "name=systemd")

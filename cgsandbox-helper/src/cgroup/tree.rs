@@ -57,11 +57,15 @@ impl Tree {
     ///
     /// v2 comes first, for it can tell a cgroup's end from its emptiness and kill it whole.
     pub fn new(hierarchies: &[Hierarchy], root: &str) -> Self {
+        let is_unified = |h: &Hierarchy| h.version == Version::Unified;
+        let unified = hierarchies.iter().any(is_unified);
         let serves = |h: &&Hierarchy| {
-            h.version == Version::Unified || Controller::ALL.iter().any(|c| h.carries(*c))
+            is_unified(h)
+                || Controller::ALL.iter().any(|c| h.carries(*c))
+                || !unified && h.counts_cpu_time()
         };
         let mut hierarchies: Vec<Hierarchy> = hierarchies.iter().filter(serves).cloned().collect();
-        hierarchies.sort_by_key(|h| h.version != Version::Unified);
+        hierarchies.sort_by_key(|h| !is_unified(h));
         Tree { hierarchies, root: root.trim_matches('/').to_owned(), owner: Owner::Cgsandbox }
     }
 

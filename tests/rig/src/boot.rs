@@ -51,6 +51,12 @@ fn pam_directory() -> PathBuf {
     found.expect("pam_permit.so is nowhere: is libpam-modules installed?")
 }
 
+/// Unmounts from the calling thread's mounts, which are nobody else's.
+pub fn unmount(path: &Path) {
+    nix::mount::umount(path)
+        .unwrap_or_else(|error| panic!("can't unmount {}: {error}", path.display()));
+}
+
 /// Detaches the calling thread's mounts from the machine's and lays the host's over them.
 pub fn mount_everything() {
     let none = None::<&str>;

@@ -57,6 +57,14 @@ impl Hierarchies {
         self.0.iter().find(|one| one.controllers.iter().any(|name| name == controller))
     }
 
+    /// Parts with those of version 2; where they are mounted.
+    pub fn take_unified(&mut self) -> Vec<PathBuf> {
+        let (unified, legacy): (Vec<_>, Vec<_>) = self.0.drain(..).partition(|one| one.unified);
+        assert!(!legacy.is_empty(), "no hierarchy of version 1 is mounted");
+        self.0 = legacy;
+        unified.into_iter().map(|one| one.mount).collect()
+    }
+
     /// Leaves the unified hierarchy only these controllers.
     pub fn keep_of_unified(&mut self, controllers: &[String]) {
         for hierarchy in self.0.iter_mut().filter(|one| one.unified) {
@@ -95,6 +103,11 @@ impl Hierarchies {
             }
         }
     }
+}
+
+/// Whether the environment asks for hosts that have hierarchies of version 1 alone.
+pub fn legacy_alone() -> bool {
+    std::env::var_os("CGSANDBOX_RIG_CGROUPS").is_some_and(|version| version == "v1")
 }
 
 /// A cgroup root that no other host has, as the configuration's `cgroup_root` wants it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 
 use crate::builder::{Builder, policy_file};
-use crate::cgroup::Hierarchies;
+use crate::cgroup::{Hierarchies, legacy_alone};
 use crate::etc::{self, User};
 use crate::loopback;
 use crate::namespace::Namespace;
@@ -45,6 +45,10 @@ impl Host {
         let port = unused_port();
         let namespace = Namespace::unshare();
         namespace.run(boot::mount_everything);
+        if legacy_alone() {
+            let unified = hierarchies.take_unified();
+            namespace.run(move || unified.iter().for_each(|mount| boot::unmount(mount)));
+        }
         let init = namespace.run(boot::start_init);
         let syslog = Syslog::listen(&namespace);
         namespace.run({
