@@ -102,7 +102,7 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
     ids.sort_unstable();
     ids.dedup();
     let mut removed = Vec::new();
-    let mut in_use = false;
+    let (mut in_use, mut in_use_elsewhere) = (false, false);
     let mut spared = vec![std::process::id()];
     for id in ids {
         if Instant::now() >= end {
@@ -113,7 +113,7 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
         let reason = match &record {
             // Its cgroups are elsewhere: a gc that looks there removes them.
             Some(session) if !tree.is_of(session.owner, &session.cgroup_root) => {
-                in_use = true;
+                in_use_elsewhere = true;
                 continue;
             }
             Some(session) if session.stage == Stage::Closed => "ended after its logout",
@@ -147,8 +147,16 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
             in_use = true;
         }
     }
-    if !in_use {
-        remove_user(state, tree, uid, &spared)?;
+    match (in_use, in_use_elsewhere) {
+        (true, _) => {}
+        (false, false) => remove_user(state, tree, uid, &spared)?,
+        // The configuration has another root since: without a record nothing leads to this one.
+        (false, true) => {
+            tree.remove_user(uid)?;
+            if let Ok(_host) = state.lock_host(Duration::ZERO) {
+                tree.remove_root()?;
+            }
+        }
     }
     Ok(removed)
 }

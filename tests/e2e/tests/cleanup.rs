@@ -170,3 +170,24 @@ fn a_monitor_killed_by_the_users_memory_bomb_leaves_nothing() {
     host.ssh("alice").cmd("true").run().ok();
     host.assert_nothing_left();
 }
+
+#[test]
+fn a_cgroup_root_that_is_moved_leaves_no_cgroup_of_the_user_at_the_old_one() {
+    let host = host(LIMITED);
+    let before = host.spawn_session("alice");
+    let (old, new) = (host.cgroup_root().to_owned(), format!("{}/elsewhere", host.cgroup_root()));
+    let policy = host.read("/etc/cgsandbox/cgsandbox.toml").unwrap();
+    host.write("/etc/cgsandbox/cgsandbox.toml", policy.replace(&old, &new));
+    let mut after = host.spawn_session("alice");
+    let at = |root: &str| format!("{root}/user-{}", host.uid("alice"));
+    let is_there =
+        |place: &str| host.cgroups().iter().any(|it| it.to_string_lossy().contains(place));
+    assert!(is_there(&at(&old)) && is_there(&at(&new)));
+    before.logout();
+    eventually("the old cgroup is gone", 5.0, || !is_there(&at(&old)));
+    after.sh("true");
+    assert!(host.cgroup_of(after.shell()).contains(&at(&new)));
+    after.logout();
+    host.as_root(["cgsandbox", "gc"]).run().ok();
+    host.assert_nothing_left();
+}
