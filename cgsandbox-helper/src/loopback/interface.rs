@@ -4,11 +4,10 @@ use std::io;
 use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use nix::errno::Errno::{self, EACCES, EAFNOSUPPORT, EEXIST, EOPNOTSUPP};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
 };
-
-use crate::kernel_file;
 
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
@@ -26,23 +25,13 @@ const AF_INET6: u8 = 10;
 /// It has this number in every network namespace.
 pub const LO: u32 = 1;
 
-/// Whether this host has IPv6 on `lo`: its `::1`.
-pub fn has_ipv6() -> bool {
-    let text = kernel_file::read("/proc/net/if_inet6").unwrap_or_default();
-    let is_it = |line: &str| {
-        let mut fields = line.split_whitespace();
-        fields.next().and_then(|field| u128::from_str_radix(field, 16).ok())
-            == Some(Ipv6Addr::LOCALHOST.into())
-            && fields.next_back() == Some("lo")
-    };
-    text.lines().any(is_it)
-}
-
-/// Adds an address; one that is there already is fine.
+/// Adds an address; one that is there already is fine, and so is a host without IPv6.
 pub fn add(address: Ipv6Addr) -> io::Result<()> {
-    match ask(RTM_NEWADDR, CREATE, address) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        result => result,
+    let added = ask(RTM_NEWADDR, CREATE, address);
+    match added.as_ref().map_err(|error| error.raw_os_error().map(Errno::from_raw)) {
+        // No IPv6 in the kernel, or none on lo (ip-sysctl.rst, disable_ipv6).
+        Err(Some(EEXIST | EOPNOTSUPP | EAFNOSUPPORT | EACCES)) => Ok(()),
+        _ => added,
     }
 }
 

@@ -93,10 +93,7 @@ pub fn give(
     let given = (|| {
         let pool = claim::pool(state, loopback.pool)?;
         let address = Claim::make(state, uid, pool, loopback.address)?.address;
-        if interface::has_ipv6() {
-            let failed = Error::os("add to lo", address.v6);
-            interface::add(address.v6).map_err(failed)?;
-        }
+        interface::add(address.v6).map_err(Error::os("add to lo", address.v6))?;
         let record = Record {
             address,
             pool,

@@ -6,7 +6,6 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +14,7 @@ use std::path::{Path, PathBuf};
 use cgsandbox_bpf::{self as bpf, AttachType, MapFd, MapKind, ProgramFd, ProgramInfo};
 
 use super::peers::{self, Pairs};
-use super::programs::{ALL, Named};
+use super::programs::{ALL, Named, VERSION};
 use super::record::{SIZE, reach_key, reach_of_key};
 use crate::error::{Error, Result};
 use crate::state::State;
@@ -118,7 +117,7 @@ impl Set {
     /// What [`Self::to_text`] has noted, if all of it is still that.
     fn find(text: &str) -> Option<Self> {
         let mut lines = text.lines();
-        if lines.next() != Some(&version()) {
+        if lines.next() != Some(VERSION) {
             return None;
         }
         let (records, reach) = lines.next()?.split_once(' ')?;
@@ -140,7 +139,7 @@ impl Set {
 
     fn to_text(&self) -> String {
         let (records, reach) = (self.records.id(), self.reach.id());
-        let mut text = format!("{}\n{records} {reach}\n", version());
+        let mut text = format!("{VERSION}\n{records} {reach}\n");
         for (_, _, info) in &self.programs {
             let _ = writeln!(text, "{} {:02x?}", info.id, info.tag);
         }
@@ -151,25 +150,31 @@ impl Set {
     /// that changes anything, and makes sure of it.
     pub fn attach(&self, cgroup: &Cgroup, record: &[u8; SIZE]) -> Result<()> {
         for (count, ((_, at, _), program, info)) in self.programs.iter().enumerate() {
-            let mut there = cgroup.attached(*at)?;
-            if !there.contains(&info.id) {
-                let failed = Error::os("attach a BPF program to", cgroup.path.display());
-                bpf::attach(cgroup.directory.as_fd(), program, *at).map_err(failed)?;
+            match bpf::attach(cgroup.directory.as_fd(), program, *at) {
+                // So it is answered where it is attached already, too.
+                Err(error)
+                    if error.kind() != io::ErrorKind::InvalidInput
+                        || !cgroup.attached(*at)?.contains(&info.id) =>
+                {
+                    return Err(Error::os("attach a BPF program to", cgroup.path.display())(error));
+                }
+                _ => {}
             }
             // The first attached is what makes room for it.
             if count == 0 {
                 let failed = Error::os("put a record for", cgroup.path.display());
                 self.records.put(cgroup.id.to_ne_bytes(), record).map_err(failed)?;
             }
-            // An older version's, of before an upgrade.
-            there.retain(|id| *id != info.id);
-            cgroup.take_off(*at, there)?;
         }
         for ((name, at, _), _, info) in &self.programs {
-            if !cgroup.attached(*at)?.contains(&info.id) {
+            let mut there = cgroup.attached(*at)?;
+            if !there.contains(&info.id) {
                 let cause = format!("the kernel does not show {} there", name.to_string_lossy());
                 return Err(Error::new("attach BPF programs to", cgroup.path.display(), cause));
             }
+            // An older version's, of before an upgrade.
+            there.retain(|id| *id != info.id);
+            cgroup.take_off(*at, there)?;
         }
         Ok(())
     }
@@ -198,15 +203,4 @@ impl Set {
     pub fn forget(&self, number: u32) -> Result<()> {
         self.replace(number, &Pairs::new())
     }
-}
-
-/// Tells the programs of this build from those of another.
-fn version() -> String {
-    let mut hasher = DefaultHasher::new();
-    for (name, at, build) in ALL {
-        let program = build();
-        let encoded: Vec<u64> = program.instructions.iter().map(|one| one.encode()).collect();
-        (name, at as u32, encoded, SIZE).hash(&mut hasher);
-    }
-    format!("{:016x}", hasher.finish())
 }

@@ -49,6 +49,10 @@ pub const ALL: [Named; 14] = [
     (c"cgsbx_sendmsg6", AttachType::Udp6Sendmsg, || hook::reach(Family::V6, Action::Send)),
 ];
 
+/// Tells these programs and their records from those of another build: a digest, which a test holds
+/// against them, for a login has no time to.
+pub const VERSION: &str = "ed1e294333a4723a";
+
 /// `struct bpf_sock`.
 mod socket {
     pub const PROTOCOL: i16 = 12;

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use cgsandbox_bpf::{AttachType, Program};
 
 use super::address::Pool;
-use super::programs::ALL;
-use super::record::{MARK, Reach, Record, reach_key};
+use super::programs::{ALL, VERSION};
+use super::record::{MARK, Reach, Record, SIZE, reach_key};
 use super::rules::{self, How, Packet, Verdict};
 use interpreter::Machine;
 
@@ -152,6 +152,24 @@ fn check(record: &Record, asked: IpAddr, verdict: Verdict, result: u64, now: IpA
         Verdict::Refused => (0, asked),
     };
     assert_eq!((result, now), (wanted, address), "{what} {asked}: {verdict:?}");
+}
+
+#[test]
+fn the_version_is_that_of_the_programs() {
+    let mut text = String::new();
+    for (name, at, build) in ALL {
+        let encoded = build().instructions.iter().map(|one| one.encode()).collect::<Vec<u64>>();
+        text += &format!("{name:?} {} {encoded:x?}\n", at as u32);
+    }
+    text += &format!("{SIZE}");
+    // FNV-1a: DefaultHasher may be another with the next compiler.
+    let digest = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| {
+        (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    // What stands in network order is another number on other machines.
+    if cfg!(target_endian = "little") {
+        assert_eq!(VERSION, format!("{digest:016x}"), "set VERSION to this");
+    }
 }
 
 #[test]
