@@ -30,7 +30,7 @@ test: deps
 
 # That, and every test for systemd on every Debian and layout of cgroups. It takes hours.
 test-all: deps
-	@tests/run unit e2e v1 deb rpm reproducible vm-all systemd-all
+	@tests/run unit e2e v1 deb rpm reproducible i386 vm-all systemd-all
 
 # One promise: make test-e2e NAME=a_fork_bomb
 test-e2e: deps
