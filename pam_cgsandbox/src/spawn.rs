@@ -103,6 +103,8 @@ extern "C" fn become_helper(launch: *mut c_void) -> c_int {
     // SAFETY: `start` gives it a `Launch` of live C strings. The rest are numbers.
     unsafe {
         let launch = &mut *launch.cast::<Launch>();
+        // A group of its own: the terminal's ^C and ^Z are for the host, which waits for this.
+        let apart = libc::setpgid(0, 0) == 0;
         // First the host's handlers, then the mask.
         (1..=64).for_each(|signal| _ = signals(SYS_rt_sigaction, signal, [0; 4]));
         signals(SYS_rt_sigprocmask, libc::SIG_SETMASK, [0; 4]);
@@ -124,9 +126,8 @@ extern "C" fn become_helper(launch: *mut c_void) -> c_int {
             && (!is_root || libc::syscall(libc::SYS_setgid, 0) == 0)
             && (!is_root || libc::syscall(libc::SYS_setgroups, 0, null_mut::<c_void>()) == 0)
             && (!is_root || libc::syscall(libc::SYS_setuid, 0) == 0)
-            // A group of its own: the terminal's ^C is for the host, which closes the socket then.
-            && libc::setpgid(0, 0) == 0
             && libc::chdir(c"/".as_ptr()) == 0
+            && apart
         {
             libc::execve(launch.program, launch.argv.as_ptr(), [null()].as_ptr());
         }

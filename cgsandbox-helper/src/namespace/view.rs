@@ -15,7 +15,7 @@ use rustix::mount::{
     move_mount, open_tree,
 };
 
-use crate::cgroup::Tree;
+use crate::cgroup::{Hierarchy, Tree, Version};
 use crate::config::value::HidePid;
 use crate::error::{Error, Result};
 use crate::kernel_file;
@@ -102,19 +102,19 @@ fn other_procfs(mountinfo: &str) -> Vec<String> {
 /// Shows, of all users' cgroups, this one's: names, members and numbers of the others
 /// would tell who is logged in and what they run.
 fn hide_cgroups(tree: &Tree, uid: u32) -> Result<()> {
-    // The same empty directory serves all hierarchies.
-    let cover = new_tmpfs()?;
-    for (at, hierarchy) in tree.hierarchies().iter().enumerate() {
+    // The same empty directory serves all hierarchies of v1.
+    let mut legacy = None;
+    for hierarchy in tree.hierarchies() {
         let (root, own) = (tree.root_in(hierarchy), tree.user_in(hierarchy, uid));
         let about = |e: Errno| Error::os("hide other users' cgroups at", root.display())(e);
         let view = copy_mount(CWD, &own).map_err(about)?;
-        match at {
-            0 => attach(&cover, &root).map_err(about)?,
-            // Of the one that is attached: before Linux 6.15 others cannot be copied.
-            _ => {
-                attach(&copy_mount(&cover, Path::new("")).map_err(about)?, &root).map_err(about)?
-            }
-        }
+        let files = files_of_root(hierarchy, &root).map_err(about)?;
+        let cover = match &legacy {
+            // It is attached: before Linux 6.15 no other mount can be copied.
+            Some(attached) => copy_mount(attached, Path::new("")).map_err(about)?,
+            None => new_tmpfs()?,
+        };
+        attach(&cover, &root).map_err(about)?;
         match DirBuilder::new().mode(0o755).create(&own) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 return Err(Error::os("create", own.display())(error));
@@ -122,8 +122,30 @@ fn hide_cgroups(tree: &Tree, uid: u32) -> Result<()> {
             _ => {}
         }
         attach(&view, &own).map_err(about)?;
+        if hierarchy.version == Version::Legacy {
+            legacy.get_or_insert(cover);
+        }
+        for (name, file) in files {
+            let path = root.join(name);
+            let missing = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+            missing.map_err(Error::os("create", path.display()))?;
+            attach(&file, &path).map_err(about)?;
+        }
     }
     Ok(())
+}
+
+/// What of v2's cgroup above all users' stays to be seen: container runtimes ask each level on their
+/// way down for its controllers. v1 has no such files.
+fn files_of_root(
+    hierarchy: &Hierarchy,
+    root: &Path,
+) -> rustix::io::Result<Vec<(&'static str, OwnedFd)>> {
+    let names: &[_] = match hierarchy.version {
+        Version::Unified => &["cgroup.controllers", "cgroup.subtree_control"],
+        Version::Legacy => &[],
+    };
+    names.iter().map(|name| Ok((*name, copy_mount(CWD, &root.join(name))?))).collect()
 }
 
 /// A copy of the mount at `path`, or of `from` itself where that is empty, mounted nowhere.

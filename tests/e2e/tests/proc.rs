@@ -162,6 +162,33 @@ fn other_users_cgroups_are_not_shown_inside() {
     assert!(!seen.contains(&format!("user-{}", host.uid("bob"))), "{seen}");
 }
 
+/// A container runtime asks for them at each level, on its way from the top to the user's own.
+#[test]
+fn the_controllers_above_the_own_cgroup_are_shown_inside() {
+    let host = host();
+    let mut alice = host.spawn_session("alice");
+    let own = format!("user-{}", host.uid("alice"));
+    for hierarchy in &host.hierarchies().0 {
+        let root = hierarchy.mount.join(host.cgroup_root().trim_start_matches('/'));
+        if !host.cgroups().contains(&root) {
+            continue;
+        }
+        let shown = alice.sh(&format!("echo $(ls {})", root.display()));
+        if !hierarchy.unified {
+            assert_eq!(shown, own);
+            continue;
+        }
+        assert_eq!(shown, format!("cgroup.controllers cgroup.subtree_control {own}"));
+        for file in ["cgroup.controllers", "cgroup.subtree_control"] {
+            let path = root.join(file);
+            let there = host.read(&path).unwrap();
+            assert_eq!(alice.sh(&format!("cat {}", path.display())), there.trim());
+            let refused = alice.sh(&format!("test -w {} || echo refused", path.display()));
+            assert_eq!(refused, "refused");
+        }
+    }
+}
+
 #[test]
 fn what_the_host_mounts_arrives_in_open_sessions() {
     let host = host();
