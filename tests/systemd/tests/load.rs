@@ -20,6 +20,11 @@ cat "/sys/fs/cgroup/$slice/pids.max" "/sys/fs/cgroup/pids/$slice/pids.max" 2>/de
 [ ! -e /run/cgsandbox/user ]
 "#;
 
+/// The log's reasons.
+fn refusals(machine: &Machine) -> Vec<String> {
+    machine.log().into_iter().filter(|line| !line.contains("event=session_open")).collect()
+}
+
 /// Through PAM alone: what sshd computes for a connection would take an emulated machine most of
 /// an hour.
 #[test]
@@ -42,7 +47,14 @@ fn two_hundred_logins_at_once_all_get_their_limits() {
     let logins: Vec<Running> = users.iter().map(login).collect();
     for login in logins {
         let output = login.finish(patience(120.0));
-        assert_eq!(output.status, 0, "{}{}", output.stdout, output.stderr);
+        assert_eq!(
+            output.status,
+            0,
+            "{}{}\n{:#?}",
+            output.stdout,
+            output.stderr,
+            refusals(&machine)
+        );
     }
     println!("host: 200 logins at once: {:?}", start.elapsed());
     let opened = machine.log();
