@@ -24,11 +24,13 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use cgsandbox_protocol::{Login, STATE_DIR};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+use rustix::io::retry_on_intr;
 
 use crate::error::{Error, Result};
 
@@ -93,22 +95,22 @@ impl State {
 
     /// Waits at most `patience` for the lock of `uid`.
     pub fn lock(&self, uid: u32, patience: Duration) -> Result<Lock> {
-        self.lock_file(&uid.to_string(), FlockOperation::NonBlockingLockExclusive, patience)
+        self.lock_file(&uid.to_string(), FlockOperation::LockExclusive, patience)
     }
 
     /// For logins: while it is held, nobody removes what all users share.
     pub fn share_host(&self, patience: Duration) -> Result<Lock> {
-        self.lock_file("host", FlockOperation::NonBlockingLockShared, patience)
+        self.lock_file("host", FlockOperation::LockShared, patience)
     }
 
     /// For who makes or removes what all users share.
     pub fn lock_host(&self, patience: Duration) -> Result<Lock> {
-        self.lock_file("host", FlockOperation::NonBlockingLockExclusive, patience)
+        self.lock_file("host", FlockOperation::LockExclusive, patience)
     }
 
     /// For who gives or takes an address, or loads the programs of loopback.
     pub fn lock_loopback(&self, patience: Duration) -> Result<Lock> {
-        self.lock_file("loopback", FlockOperation::NonBlockingLockExclusive, patience)
+        self.lock_file("loopback", FlockOperation::LockExclusive, patience)
     }
 
     fn lock_file(&self, name: &str, how: FlockOperation, patience: Duration) -> Result<Lock> {
@@ -121,21 +123,32 @@ impl State {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
-        let end = Instant::now() + patience;
-        loop {
-            match rustix::fs::flock(&file, how) {
-                Ok(()) => return Ok(Lock(file)),
-                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < end => {
-                    // flock(2) has no time-out, and a signal to end it would need a handler.
-                    std::thread::sleep(Duration::from_micros(500));
-                }
-                Err(Errno::WOULDBLOCK | Errno::INTR) => {
-                    let cause = "another login or logout has held it too long";
-                    return Err(Error::new("lock", path.display(), cause));
-                }
-                Err(error) => return Err(failed(error.into())),
-            }
+        let at_once = match how {
+            FlockOperation::LockShared => FlockOperation::NonBlockingLockShared,
+            _ => FlockOperation::NonBlockingLockExclusive,
+        };
+        match rustix::fs::flock(&file, at_once) {
+            Ok(()) => return Ok(Lock(file)),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if !patience.is_zero() => {}
+            Err(Errno::WOULDBLOCK | Errno::INTR) => return Err(held_too_long(&path)),
+            Err(error) => return Err(failed(error.into())),
         }
+        // flock(2) has no time-out, and to ask it again and again is more than a machine can do
+        // for a hundred who wait. So a thread waits; whom it waits in vain for is not kept out by
+        // it, for the file goes with the answer that nobody hears.
+        let (answer, locked) = channel();
+        let waiting = std::thread::Builder::new().spawn(move || {
+            let result = retry_on_intr(|| rustix::fs::flock(&file, how));
+            let _ = answer.send(result.map(|()| file));
+        });
+        let waiting = waiting.map_err(failed)?;
+        let file = match locked.recv_timeout(patience) {
+            Ok(result) => result.map_err(|error| failed(error.into()))?,
+            Err(_) => return Err(held_too_long(&path)),
+        };
+        // A namespace is entered by a process of one thread.
+        let _ = waiting.join();
+        Ok(Lock(file))
     }
 
     /// Lets the module know what to do when it has no helper to ask.
@@ -199,6 +212,10 @@ impl State {
             let _ = file.write_all(&vec![b'.'; usize::try_from(count).unwrap_or(1)]);
         }
     }
+}
+
+fn held_too_long(path: &Path) -> Error {
+    Error::new("lock", path.display(), "another login or logout has held it too long")
 }
 
 /// The names in a directory; none where there is no such directory.

@@ -152,7 +152,7 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
         (false, false) => remove_user(state, tree, uid, &spared)?,
         // The configuration has another root since: without a record nothing leads to this one.
         (false, true) => {
-            tree.remove_user(uid)?;
+            remove_cgroups(tree, uid)?;
             if let Ok(_host) = state.lock_host(Duration::ZERO) {
                 tree.remove_root()?;
             }
@@ -167,12 +167,17 @@ fn remove_user(state: &State, tree: &Tree, uid: u32, ending: &[u32]) -> Result<(
     namespace::release(state, uid)?;
     loopback::release(state, uid)?;
     systemd::forget(state, tree, uid, ending);
-    // Files in tmpfs and shared memory outlive their makers. As long as the user's cgroup is
-    // there they count in it; with a new one for each login they would count nowhere.
+    remove_cgroups(tree, uid)?;
+    Session::forget_user(state, uid).map(drop)
+}
+
+/// Files in tmpfs and shared memory outlive their makers. As long as the user's cgroup is there
+/// they count in it; with a new one for each login they would count nowhere.
+fn remove_cgroups(tree: &Tree, uid: u32) -> Result<()> {
     if account::shared_memory(tree, uid).is_none_or(|bytes| bytes < SHARED_MEMORY_TO_FORGET) {
         tree.remove_user(uid)?;
     }
-    Session::forget_user(state, uid).map(drop)
+    Ok(())
 }
 
 /// Removes what state there is of users without a session: a helper that died before it

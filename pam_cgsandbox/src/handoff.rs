@@ -84,12 +84,11 @@ fn receive(helper: &Helper, buffer: &mut [u8], by: Instant) -> Result<(usize, Ve
     helper.socket.set_read_timeout(Some(left)).map_err(failed)?;
     let message = retry_on_intr(|| net::recvmsg(&helper.socket, buffers, &mut control, flags))
         .map_err(|error| failed(if error == Errno::AGAIN { Errno::TIMEDOUT } else { error }))?;
-    let mut fds = Vec::new();
-    for part in control.drain() {
-        if let net::RecvAncillaryMessage::ScmRights(received) = part {
-            fds.extend(received);
-        }
-    }
+    let fds = control.drain().filter_map(|part| match part {
+        net::RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    let fds = fds.flatten().collect();
     if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
         return Err(failed("its message is too long or has too many fds"));
     }

@@ -3,11 +3,10 @@
 #![forbid(unsafe_code)]
 
 use crate::login;
-use cgsandbox_protocol::add_field;
+use cgsandbox_protocol::{add_field, count_lost};
 use pam::items::{RHost, Service, User};
 use pam::module::PamHandle;
-use std::os::unix::{fs::OpenOptionsExt, net::UnixDatagram};
-use std::{fmt::Display, fs::OpenOptions, io::Write};
+use std::{fmt::Display, os::unix::net::UnixDatagram};
 
 /// authpriv.err and authpriv.debug of syslog(3).
 pub const ERR: u8 = 83;
@@ -52,17 +51,13 @@ pub fn failed(cause: impl Display) -> Failure {
 /// Writes a line, or counts it as lost. Empty values are left out.
 pub fn write(priority: u8, event: &str, fields: &[(&str, &str)]) {
     let mut line = format!("<{priority}>cgsandbox[{}]: event={event}", std::process::id());
-    for (key, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-        add_field(&mut line, key, value);
-    }
+    let given = fields.iter().filter(|(_, value)| !value.is_empty());
+    given.for_each(|(key, value)| add_field(&mut line, key, value));
     let sent = UnixDatagram::unbound().and_then(|socket| {
         socket.set_nonblocking(true)?;
         socket.send_to(line.as_bytes(), "/dev/log")
     });
     if sent.is_err() {
-        // For the helper's next line to tell. Where there is no state yet, the loss is not told.
-        let (path, flags) = ("/run/cgsandbox/lost", libc::O_NOFOLLOW | libc::O_NONBLOCK);
-        let lost = OpenOptions::new().append(true).custom_flags(flags).open(path);
-        let _ = lost.and_then(|mut file| file.write_all(b"."));
+        count_lost();
     }
 }

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::os::{fd::AsRawFd, unix::net::UnixDatagram, unix::process::ExitStatusExt};
 use std::time::{Duration, Instant};
-use std::{io, process::ExitStatus, ptr::null, ptr::null_mut};
+use std::{io, process::ExitStatus, ptr::null};
 
 /// A running helper. Dropped, it is killed and reaped.
 pub struct Helper {
@@ -25,16 +25,14 @@ impl Helper {
         let (socket, theirs) =
             socketpair(AddressFamily::UNIX, kind, flags, None).map_err(failed)?;
         let (program, socket_fd) = (CString::new(path).map_err(failed)?, theirs.as_raw_fd());
-        let argv = [c"cgsandbox-helper".as_ptr(), verb.as_ptr(), null()];
-        let mut launch = Launch { program: program.as_ptr(), argv, socket_fd, errno: 0 };
+        let mut launch = Launch(program.as_ptr(), verb.as_ptr(), socket_fd, 0);
         let mut stack = Box::<[u128]>::new_uninit_slice(2048);
         let sigchld = signals(SYS_rt_sigaction, libc::SIGCHLD, [0; 4]);
         let mut helper = Helper { socket: socket.into(), pid: None, sigchld };
         // A handler of the host's that ran in the child would run on the host's memory.
         let mask = signals(SYS_rt_sigprocmask, libc::SIG_SETMASK, [u64::MAX; 4]);
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: it returns when the child has left this memory; until then `stack` and `launch`
-        // are the child's alone.
+        // SAFETY: it returns when the child has left this memory, `stack` and `launch` with it.
         let pid = unsafe {
             let top = stack.as_mut_ptr_range().end.cast();
             libc::clone(become_helper, top, flags, (&raw mut launch).cast())
@@ -42,7 +40,7 @@ impl Helper {
         let error = io::Error::last_os_error();
         signals(SYS_rt_sigprocmask, libc::SIG_SETMASK, mask);
         helper.pid = Pid::from_raw(pid.max(0));
-        match (helper.pid, launch.errno) {
+        match (helper.pid, launch.3) {
             (Some(_), 0) => Ok(helper),
             (None, _) => Err(Failure::of("start", path, error)),
             (_, errno) => Err(Failure::of("start", path, io::Error::from_raw_os_error(errno))),
@@ -53,15 +51,16 @@ impl Helper {
     pub fn reap(&mut self, deadline: Instant) -> io::Result<ExitStatus> {
         let pid = self.pid.ok_or(io::ErrorKind::NotFound)?;
         for turn in 0.. {
-            if let Some((_, status)) = waitpid(Some(pid), WaitOptions::NOHANG)? {
-                self.pid = None;
-                return Ok(ExitStatus::from_raw(status.as_raw()));
-            }
-            match turn {
-                _ if Instant::now() >= deadline => break,
+            match waitpid(Some(pid), WaitOptions::NOHANG).transpose() {
+                Some(end) => {
+                    // Also where a thread of the host's was faster.
+                    self.pid = None;
+                    return Ok(end.map(|(_, status)| ExitStatus::from_raw(status.as_raw()))?);
+                }
+                None if Instant::now() >= deadline => break,
                 // A sleep takes several times what is left of a helper that exits.
-                0..200 => std::thread::yield_now(),
-                _ => std::thread::sleep(Duration::from_micros(100)),
+                None if turn < 200 => std::thread::yield_now(),
+                None => std::thread::sleep(Duration::from_micros(100)),
             }
         }
         Err(io::ErrorKind::TimedOut.into())
@@ -70,7 +69,8 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        if let Some(pid) = self.pid {
+        // Asked once before, for the number of one that is reaped may be another's.
+        if let (Err(_), Some(pid)) = (self.reap(Instant::now()), self.pid) {
             let _ = kill_process(pid, Signal::KILL);
             // Bounded: what is stuck in the kernel does not die.
             let _ = self.reap(Instant::now() + Duration::from_millis(500));
@@ -88,50 +88,55 @@ fn signals(call: c_long, which: c_int, new: [u64; 4]) -> [u64; 4] {
     before
 }
 
-/// What the child is to become; and why it did not, where that is not 0.
-struct Launch {
-    program: *const c_char,
-    argv: [*const c_char; 3],
-    socket_fd: c_int,
-    errno: c_int,
-}
+/// The program, its argument, its end of the socket; and why the child did not become it, if not 0.
+struct Launch(*const c_char, *const c_char, c_int, c_int);
 
 /// The child, from clone(2) to exec. As after vfork(2) it runs on the host's memory, which spares a
 /// copy of that, while the host waits: system calls only, and none that glibc would have the
-/// host's threads join in.
+/// host's threads join in, or be cancelled at.
 extern "C" fn become_helper(launch: *mut c_void) -> c_int {
     // SAFETY: `start` gives it a `Launch` of live C strings. The rest are numbers.
     unsafe {
-        let launch = &mut *launch.cast::<Launch>();
+        let Launch(program, verb, socket, errno) = &mut *launch.cast();
+        let open_to_write = |path: &CStr| -> c_int {
+            libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_WRONLY) as c_int
+        };
+        let mut must = |done: bool| {
+            if !done {
+                *errno = *libc::__errno_location();
+                libc::_exit(127)
+            }
+        };
+        if libc::geteuid() == 0 {
+            // A set-uid host such as su(1) has the real ids of its caller, who could signal this.
+            must(libc::syscall(libc::SYS_setgid, 0) == 0);
+            must(libc::syscall(libc::SYS_setgroups, 0, null::<c_void>()) == 0);
+            must(libc::syscall(libc::SYS_setuid, 0) == 0);
+        }
         // A group of its own: the terminal's ^C and ^Z are for the host, which waits for this.
-        let apart = libc::setpgid(0, 0) == 0;
-        // First the host's handlers, then the mask.
-        (1..=64).for_each(|signal| _ = signals(SYS_rt_sigaction, signal, [0; 4]));
+        must(libc::setpgid(0, 0) == 0);
+        // To be ignored (1) discards what has come; then the default (0), then the mask.
+        for action in [[1, 0, 0, 0], [0; 4]] {
+            (1..=64).for_each(|signal| _ = signals(SYS_rt_sigaction, signal, action));
+        }
         signals(SYS_rt_sigprocmask, libc::SIG_SETMASK, [0; 4]);
         libc::umask(0o077);
+        must(libc::chdir(c"/".as_ptr()) == 0);
         // Where pam_selinux came first, exec would go into the user's context; to write nothing
         // clears that (setexeccon(3)). Elsewhere it fails and does not matter.
-        let attribute = libc::open(c"/proc/thread-self/attr/exec".as_ptr(), libc::O_WRONLY);
-        libc::write(attribute, null_mut(), 0);
+        let attribute = open_to_write(c"/proc/thread-self/attr/exec");
+        libc::syscall(libc::SYS_write, attribute, null::<c_void>(), 0);
         // Out of the way of 0 to 2, which the host may have had closed.
-        let void = libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY);
-        let high = [launch.socket_fd, void, void].map(|fd| libc::fcntl(fd, libc::F_DUPFD, 3));
+        let void = open_to_write(c"/dev/null");
+        let high = [*socket, void, void].map(|fd| libc::fcntl(fd, libc::F_DUPFD, 3));
+        must(high[2] >= 0);
+        (0..).zip(high).for_each(|(fd, high)| must(libc::dup2(high, fd) == fd));
         if libc::syscall(libc::SYS_close_range, 3, i32::MAX, libc::CLOSE_RANGE_CLOEXEC) != 0 {
             // Linux before 5.11. The bound is that of pam_modutil_sanitize_helper_fds(3).
             (3..=65535).for_each(|fd| _ = libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC));
         }
-        // A set-uid host such as su(1) has its caller's real ids.
-        let is_root = libc::geteuid() == 0;
-        if (0..).zip(high).all(|(fd, high)| libc::dup2(high, fd) == fd)
-            && (!is_root || libc::syscall(libc::SYS_setgid, 0) == 0)
-            && (!is_root || libc::syscall(libc::SYS_setgroups, 0, null_mut::<c_void>()) == 0)
-            && (!is_root || libc::syscall(libc::SYS_setuid, 0) == 0)
-            && libc::chdir(c"/".as_ptr()) == 0
-            && apart
-        {
-            libc::execve(launch.program, launch.argv.as_ptr(), [null()].as_ptr());
-        }
-        launch.errno = *libc::__errno_location();
+        let argv = [c"cgsandbox-helper".as_ptr(), *verb, null()];
+        must(libc::execve(*program, argv.as_ptr(), argv[2..].as_ptr()) == 0);
         libc::_exit(127)
     }
 }

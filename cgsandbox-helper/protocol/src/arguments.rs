@@ -44,7 +44,8 @@ impl Arguments {
 fn duration(text: &str) -> Option<Duration> {
     let text = text.strip_suffix('s')?;
     let (number, unit) = text.strip_suffix('m').map_or((text, 1000), |number| (number, 1));
-    let ms = u64::from(number.parse::<u16>().ok()?) * unit;
+    let digits = Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    let ms = u64::from(digits?.parse::<u32>().ok()?) * unit;
     (1..=600_000).contains(&ms).then_some(Duration::from_millis(ms))
 }
 
@@ -63,7 +64,17 @@ mod tests {
             debug: true,
         };
         assert_eq!(parsed, Ok(wanted));
-        for wrong in ["debug=", "debug=yes", "timeout=1", "config=x", "helper", "=", "none"] {
+        for wrong in [
+            "debug=",
+            "debug=yes",
+            "timeout=1",
+            "timeout=+1s",
+            "timeout=600001ms",
+            "config=x",
+            "helper",
+            "=",
+            "none",
+        ] {
             assert_eq!(Arguments::parse(["debug", wrong, "another"]), Err(wrong));
         }
     }

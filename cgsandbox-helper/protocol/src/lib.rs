@@ -28,7 +28,7 @@ mod arguments;
 mod line;
 
 pub use arguments::Arguments;
-pub use line::add_field;
+pub use line::{add_field, count_lost};
 
 use std::fmt;
 use std::fs::{read_link, symlink_metadata};

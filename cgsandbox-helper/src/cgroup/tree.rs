@@ -65,7 +65,9 @@ impl Tree {
                 || !unified && h.counts_cpu_time()
         };
         let mut hierarchies: Vec<Hierarchy> = hierarchies.iter().filter(serves).cloned().collect();
-        hierarchies.sort_by_key(|h| !is_unified(h));
+        // Then those with limits, so that the first is the same wherever CPU time is counted.
+        let limits = |h: &Hierarchy| Controller::ALL.iter().any(|c| h.carries(*c));
+        hierarchies.sort_by_key(|h| (!is_unified(h), !limits(h)));
         Tree { hierarchies, root: root.trim_matches('/').to_owned(), owner: Owner::Cgsandbox }
     }
 

@@ -4,7 +4,9 @@ use std::io;
 use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::errno::Errno::{self, EACCES, EAFNOSUPPORT, EEXIST, EOPNOTSUPP};
+use nix::errno::Errno::{
+    self, EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST, ENODEV, ENXIO, EOPNOTSUPP,
+};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
 };
@@ -27,20 +29,19 @@ pub const LO: u32 = 1;
 
 /// Adds an address; one that is there already is fine, and so is a host without IPv6.
 pub fn add(address: Ipv6Addr) -> io::Result<()> {
-    let added = ask(RTM_NEWADDR, CREATE, address);
-    match added.as_ref().map_err(|error| error.raw_os_error().map(Errno::from_raw)) {
-        // No IPv6 in the kernel, or none on lo (ip-sysctl.rst, disable_ipv6).
-        Err(Some(EEXIST | EOPNOTSUPP | EAFNOSUPPORT | EACCES)) => Ok(()),
-        _ => added,
-    }
+    // The last where lo has none (ip-sysctl.rst, disable_ipv6).
+    unless(&[EEXIST, EOPNOTSUPP, EAFNOSUPPORT, EACCES], ask(RTM_NEWADDR, CREATE, address))
 }
 
-/// Removes an address; one that is not there is fine.
+/// Removes an address; one that is not there is fine, and so is a host without IPv6.
 pub fn remove(address: Ipv6Addr) -> io::Result<()> {
-    match ask(RTM_DELADDR, 0, address) {
-        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(()),
-        result => result,
-    }
+    let absent = [EADDRNOTAVAIL, EOPNOTSUPP, EAFNOSUPPORT, ENXIO, ENODEV];
+    unless(&absent, ask(RTM_DELADDR, 0, address))
+}
+
+fn unless(fine: &[Errno], result: io::Result<()>) -> io::Result<()> {
+    let errno = result.as_ref().err().and_then(io::Error::raw_os_error).map(Errno::from_raw);
+    if errno.is_some_and(|errno| fine.contains(&errno)) { Ok(()) } else { result }
 }
 
 /// rtnetlink(7): one request, one acknowledgement.
@@ -68,7 +69,8 @@ fn ask(what: u16, flags: u16, address: Ipv6Addr) -> io::Result<()> {
         SockFlag::SOCK_CLOEXEC,
         SockProtocol::NetlinkRoute,
     )?;
-    send(socket.as_raw_fd(), &message, MsgFlags::empty())?;
+    // What keeps this from asking is not what the kernel answers.
+    send(socket.as_raw_fd(), &message, MsgFlags::empty()).map_err(io::Error::other)?;
     let mut answer = [0_u8; 1024];
     let length = recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
     // struct nlmsghdr, then struct nlmsgerr, which begins with the error or 0.

@@ -151,11 +151,8 @@ impl Set {
     pub fn attach(&self, cgroup: &Cgroup, record: &[u8; SIZE]) -> Result<()> {
         for (count, ((_, at, _), program, info)) in self.programs.iter().enumerate() {
             match bpf::attach(cgroup.directory.as_fd(), program, *at) {
-                // So it is answered where it is attached already, too.
-                Err(error)
-                    if error.kind() != io::ErrorKind::InvalidInput
-                        || !cgroup.attached(*at)?.contains(&info.id) =>
-                {
+                // Where it is attached already that is an error, too: EINVAL, or what is asked first.
+                Err(error) if !cgroup.attached(*at)?.contains(&info.id) => {
                     return Err(Error::os("attach a BPF program to", cgroup.path.display())(error));
                 }
                 _ => {}

@@ -191,3 +191,23 @@ fn a_cgroup_root_that_is_moved_leaves_no_cgroup_of_the_user_at_the_old_one() {
     host.as_root(["cgsandbox", "gc"]).run().ok();
     host.assert_nothing_left();
 }
+
+/// Files in tmpfs count in the cgroup that their maker was in: it stays as long as they do.
+#[test]
+fn a_cgroup_root_that_is_moved_is_no_way_around_the_memory_limit() {
+    let host = host("[profile.default]\nmemory_max = \"64M\"\nmemory_swap_max = \"0\"\n");
+    host.sh("mount -t tmpfs -o mode=1777 x /srv");
+    let before = host.spawn_session("alice");
+    let policy = host.read("/etc/cgsandbox/cgsandbox.toml").unwrap();
+    let (old, new) = (host.cgroup_root().to_owned(), format!("{}/elsewhere", host.cgroup_root()));
+    host.write("/etc/cgsandbox/cgsandbox.toml", policy.replace(&old, &new));
+    for number in 0..3 {
+        host.ssh("alice").cmd(&format!("head -c 40M /dev/zero >/srv/{number}")).run();
+    }
+    let used = host.sh("du -sm /srv | cut -f1").parse::<u64>().unwrap();
+    assert!(used <= 64, "{used} MB are held with a limit of 64");
+    before.logout();
+    host.sh("umount /srv");
+    host.as_root(["cgsandbox", "gc"]).run().ok();
+    host.assert_nothing_left();
+}
