@@ -171,20 +171,27 @@ fn a_monitor_killed_by_the_users_memory_bomb_leaves_nothing() {
     host.assert_nothing_left();
 }
 
+/// Has the next logins below another cgroup_root, which is returned.
+fn move_root(host: &Host) -> String {
+    let (old, new) = (host.cgroup_root(), format!("{}/elsewhere", host.cgroup_root()));
+    let policy = host.read("/etc/cgsandbox/cgsandbox.toml").unwrap();
+    host.write("/etc/cgsandbox/cgsandbox.toml", policy.replace(old, &new));
+    new
+}
+
 #[test]
 fn a_cgroup_root_that_is_moved_leaves_no_cgroup_of_the_user_at_the_old_one() {
     let host = host(LIMITED);
     let before = host.spawn_session("alice");
-    let (old, new) = (host.cgroup_root().to_owned(), format!("{}/elsewhere", host.cgroup_root()));
-    let policy = host.read("/etc/cgsandbox/cgsandbox.toml").unwrap();
-    host.write("/etc/cgsandbox/cgsandbox.toml", policy.replace(&old, &new));
+    let new = move_root(&host);
     let mut after = host.spawn_session("alice");
     let at = |root: &str| format!("{root}/user-{}", host.uid("alice"));
     let is_there =
         |place: &str| host.cgroups().iter().any(|it| it.to_string_lossy().contains(place));
-    assert!(is_there(&at(&old)) && is_there(&at(&new)));
+    let old = host.cgroup_root();
+    assert!(is_there(&at(old)) && is_there(&at(&new)));
     before.logout();
-    eventually("the old cgroup is gone", 5.0, || !is_there(&at(&old)));
+    eventually("the old cgroup is gone", 5.0, || !is_there(&at(old)));
     after.sh("true");
     assert!(host.cgroup_of(after.shell()).contains(&at(&new)));
     after.logout();
@@ -198,9 +205,7 @@ fn a_cgroup_root_that_is_moved_is_no_way_around_the_memory_limit() {
     let host = host("[profile.default]\nmemory_max = \"64M\"\nmemory_swap_max = \"0\"\n");
     host.sh("mount -t tmpfs -o mode=1777 x /srv");
     let before = host.spawn_session("alice");
-    let policy = host.read("/etc/cgsandbox/cgsandbox.toml").unwrap();
-    let (old, new) = (host.cgroup_root().to_owned(), format!("{}/elsewhere", host.cgroup_root()));
-    host.write("/etc/cgsandbox/cgsandbox.toml", policy.replace(&old, &new));
+    move_root(&host);
     for number in 0..3 {
         host.ssh("alice").cmd(&format!("head -c 40M /dev/zero >/srv/{number}")).run();
     }

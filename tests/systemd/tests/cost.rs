@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use cgsandbox_rig::eventually;
-use cgsandbox_systemd_tests::{LINE, Machine, patience};
+use cgsandbox_systemd_tests::{LINE, Machine, eventually, patience};
 
 const POLICY: &str = "[profile.default]\nmemory_max = \"900M\"\ntasks_max = 3000\n";
 
@@ -63,23 +62,23 @@ fn machine(users: &[String]) -> Machine {
     machine
 }
 
-/// What pam_systemd takes for a login, and what our line takes beside it.
-fn shares(machine: &Machine, regime: &str, pause: Duration) -> [Duration; 2] {
+/// What our line takes for a login beside pam_systemd: as a share of what that takes, in percent, and
+/// in time.
+fn share(machine: &Machine, regime: &str, pause: Duration) -> (f64, Duration) {
     let [without, its, ours] = medians(machine, ["without", "logind", "both"], pause);
     let share = ours.as_secs_f64() / its.as_secs_f64() * 100.0;
     println!(
         "host: what our line adds to pam_systemd's login, {regime}: {share:.0} % \
          (p50: pam_systemd {its:?}, ours {ours:?}, an empty stack {without:?})"
     );
-    [its, ours]
+    (share, ours)
 }
 
 fn added(regime: &str, pause: Duration) {
     let machine = machine(&[]);
     // The manager runs all the while, as for whoever is logged in already.
     let _held = machine.session("alice");
-    let [its, ours] = shares(&machine, regime, pause);
-    let share = ours.as_secs_f64() / its.as_secs_f64() * 100.0;
+    let (share, _) = share(&machine, regime, pause);
     let opened = machine.log().iter().filter(|line| line.contains("service=both")).count();
     assert!(opened >= LOGINS, "{opened} of {LOGINS} logins were ours");
     assert!(share < LARGEST_SHARE, "{share:.0} %");
@@ -110,7 +109,7 @@ fn beside_a_thousand_sessions() {
     let users: Vec<String> = (0..HOLDERS).map(|number| format!("holder{number}")).collect();
     let machine = machine(&users);
     let _held = machine.session("alice");
-    let [_, alone] = shares(&machine, "alone", Duration::ZERO);
+    let (_, alone) = share(&machine, "alone", Duration::ZERO);
     let mut sessions = Vec::new();
     let opened = || machine.log().iter().filter(|line| line.contains("service=held")).count();
     for user in users.iter().cycle().take(HELD) {
@@ -120,7 +119,7 @@ fn beside_a_thousand_sessions() {
             eventually("the sessions are open", 120.0, || opened() >= sessions.len());
         }
     }
-    let [_, crowded] = shares(&machine, "beside 1,000 sessions", Duration::ZERO);
+    let (_, crowded) = share(&machine, "beside 1,000 sessions", Duration::ZERO);
     let growth = crowded.as_secs_f64() / alone.as_secs_f64();
     println!("host: our share of a login grows with 1,000 held sessions by x {growth:.2}");
     drop(sessions);

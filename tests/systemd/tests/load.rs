@@ -11,7 +11,7 @@ const POLICY: &str = "[profile.default]\nmemory_max = \"900M\"\ntasks_max = 3000
 const UNHURRIED: &str = "timeout=600s";
 
 /// What a session has to be like, asked inside it by pam_exec(8).
-const CHECK: &str = r#"#!/bin/sh -eu
+const CHECK: &str = r#"
 [ "$PAM_TYPE" = open_session ] || exit 0
 slice=user.slice/user-$(id -u "$PAM_USER").slice
 grep -Eq "^(0:|[0-9]+:name=systemd):/$slice/session-[^/]+\.scope$" /proc/self/cgroup
