@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cgsandbox_protocol as protocol;
+use cgsandbox_protocol::add_field;
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 use crate::state::State;
@@ -48,7 +48,7 @@ impl Event {
 
     /// Adds `key=value`.
     pub fn with(mut self, key: &str, value: impl Display) -> Self {
-        protocol::add_field(&mut self.text, key, &value.to_string());
+        add_field(&mut self.text, key, &value.to_string());
         self
     }
 

@@ -44,10 +44,9 @@ impl<'a> BackEnd<'a> {
             BackEnd::Cgroupfs(tree) => {
                 let (of_user, made) = tree.make_user(uid, sandbox.needs_cpuset())?;
                 let mut missing = apply_limits(tree, uid, &sandbox.attributes, &made);
-                let tree = of_user;
-                tree.make_session(uid, leaf)?;
-                missing.extend(apply_to_session(&tree, uid, leaf, &sandbox.session_attributes));
-                Ok((Applied { missing, overridden: Vec::new() }, tree))
+                of_user.make_session(uid, leaf)?;
+                missing.extend(apply_to_session(&of_user, uid, leaf, &sandbox.session_attributes));
+                Ok((Applied { missing, overridden: Vec::new() }, of_user))
             }
             BackEnd::Systemd(manager) => {
                 let applied = manager.limit_login(leaf, session.leader.pid, sandbox)?;

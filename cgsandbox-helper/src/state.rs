@@ -29,8 +29,7 @@ use std::time::Duration;
 
 use cgsandbox_protocol::{Login, STATE_DIR};
 use rustix::fs::FlockOperation;
-use rustix::io::Errno;
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::{Error, Result};
 

@@ -14,7 +14,7 @@ pub struct Helper {
     pub socket: UnixDatagram,
     /// None once it is reaped: the number may be another's by then.
     pid: Option<Pid>,
-    /// The host's, back when this is dropped; until then nobody else reaps the helper.
+    /// The host's, back when this is dropped; until then no handler of its reaps the helper.
     sigchld: [u64; 4],
 }
 

@@ -58,15 +58,11 @@ impl Tree {
     /// v2 comes first, for it can tell a cgroup's end from its emptiness and kill it whole.
     pub fn new(hierarchies: &[Hierarchy], root: &str) -> Self {
         let is_unified = |h: &Hierarchy| h.version == Version::Unified;
+        let limits = |h: &Hierarchy| Controller::ALL.iter().any(|c| h.carries(*c));
         let unified = hierarchies.iter().any(is_unified);
-        let serves = |h: &&Hierarchy| {
-            is_unified(h)
-                || Controller::ALL.iter().any(|c| h.carries(*c))
-                || !unified && h.counts_cpu_time()
-        };
+        let serves = |h: &&Hierarchy| is_unified(h) || limits(h) || !unified && h.counts_cpu_time();
         let mut hierarchies: Vec<Hierarchy> = hierarchies.iter().filter(serves).cloned().collect();
         // Then those with limits, so that the first is the same wherever CPU time is counted.
-        let limits = |h: &Hierarchy| Controller::ALL.iter().any(|c| h.carries(*c));
         hierarchies.sort_by_key(|h| (!is_unified(h), !limits(h)));
         Tree { hierarchies, root: root.trim_matches('/').to_owned(), owner: Owner::Cgsandbox }
     }
