@@ -46,6 +46,11 @@ impl Error {
         }
     }
 
+    /// Whether the process that something was to be done to is gone.
+    pub fn is_no_process(&self) -> bool {
+        self.errno == Some(rustix::io::Errno::SRCH.raw_os_error())
+    }
+
     /// Whether the system lacks the thing asked for, rather than failed at it.
     ///
     /// Such a lack is a feature missing from the host (`strict` decides); everything

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cgsandbox_protocol::Login;
 use rustix::thread::CapabilitySet;
 
-use crate::cgroup::{Attribute, Owner, Tree, Unfit};
+use crate::cgroup::{Attribute, Controller, Owner, Tree, Unfit, Version};
 use crate::config::{self, ConfigErrors, Load, Sources};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -195,7 +195,7 @@ impl Explanation {
         if let Choice::Confined(confined) = policy.choose(&self.subject, &self.service) {
             host.look_for_disks(&confined.profile);
         }
-        let sandbox = match Plan::new(policy, &self.subject, &self.service, &host) {
+        let mut sandbox = match Plan::new(policy, &self.subject, &self.service, &host) {
             Plan::Unconfined(reason) => return Ok(Outcome::Unconfined(reason)),
             Plan::Sandbox(sandbox) => *sandbox,
         };
@@ -205,6 +205,12 @@ impl Explanation {
             missing.extend(sandbox.loopback.as_ref().and_then(|_| untaken()));
         }
         let uid = self.subject.uid;
+        // v1's has what is above it, whatever that is, or is not made.
+        let is_v1s_cpuset = |it: &Attribute| {
+            let hierarchy = host.tree.carrier(it.controller).map(|hierarchy| hierarchy.version);
+            it.controller == Controller::Cpuset && hierarchy == Some(Version::Legacy)
+        };
+        sandbox.attributes.retain(|it| it.origin.is_some() || !is_v1s_cpuset(it));
         let sessions = is_root.then(|| teardown::live_sessions(state, uid).len() as u64);
         Ok(Outcome::Sandbox(Box::new(Prospect {
             elsewhere: systemd::said_elsewhere(&host.tree, uid, &sandbox.attributes),

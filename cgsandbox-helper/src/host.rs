@@ -77,8 +77,18 @@ impl Host {
     }
 
     /// Makes the cgroup above all users', so that it is known rather than guessed which
-    /// controllers and files there are.
+    /// controllers and files there are. Goes on without cgroups where the host has them for show.
     pub fn prepare_cgroups(&mut self) -> Result<()> {
+        match self.make_cgroup_root() {
+            Err(error) if error.is_lack() => {
+                self.give_up_cgroups(&error);
+                Ok(())
+            }
+            made => made,
+        }
+    }
+
+    fn make_cgroup_root(&mut self) -> Result<()> {
         if self.tree.owner() == Owner::Systemd {
             return Ok(());
         }

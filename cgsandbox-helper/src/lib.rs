@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod apply;
 pub mod audit;
 mod back_end;
 pub mod cgroup;

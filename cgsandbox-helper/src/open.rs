@@ -128,11 +128,7 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     let patience = login.patience();
     namespace::make_store(state, patience)?;
     let sharing = state.share_host(patience)?;
-    match host.prepare_cgroups() {
-        Err(error) if !error.is_lack() => return Err(error),
-        Err(error) => host.give_up_cgroups(&error),
-        Ok(()) => {}
-    }
+    host.prepare_cgroups()?;
     host.look_for_disks(&confined.profile);
     match Plan::new(&policy, &subject, &login.service, &host) {
         Plan::Unconfined(_) => Ok(None),
@@ -210,7 +206,8 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
         return Err(Refusal::TooManyLogins { max });
     }
     let mut session = new_session(state, &sandbox, tree, login)?;
-    let mut back_end = BackEnd::of(state, tree, uid, login, &mut session)?;
+    let mut back_end = BackEnd::of(state, tree, uid, login.patience());
+    session.leaf = back_end.leaf_of(&session)?;
     session.keep(state)?;
     let built = (|| {
         let (mut applied, tree) = back_end.limit(&sandbox, &session)?;
@@ -253,7 +250,7 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
 
 /// Makes localhost the user's own, or the machine's again; what the kernel has no means for is
 /// missing.
-fn localhost(
+pub(crate) fn localhost(
     state: &State,
     tree: &Tree,
     policy: &Policy,
@@ -306,11 +303,6 @@ fn new_session(state: &State, sandbox: &Sandbox, tree: &Tree, login: &Login) -> 
     })
 }
 
-fn names_of(overridden: &[Overridden]) -> Option<String> {
-    let names: Vec<&str> = overridden.iter().map(|it| it.directive).collect();
-    (!names.is_empty()).then(|| names.join(","))
-}
-
 /// Lets the leader enter and makes sure that it did, before anything says so.
 fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> Result<()> {
     let Built { mut session, tree, namespace, ways_back, enforcement, overridden, address } = built;
@@ -342,7 +334,7 @@ fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> R
                 .with("enforced", enforcement.word())
                 .with_some("missing", enforcement.missing())
                 .with_some("address", address.map(|address| address.v4))
-                .with_some("overridden", names_of(&overridden))
+                .with_some("overridden", Overridden::names(&overridden))
                 .with_some("manager", manager.map(|_| "outside"))
                 .send(state);
             if let Enforcement::Partial(missing) = &enforcement {

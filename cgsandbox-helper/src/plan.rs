@@ -1,7 +1,7 @@
 //! What a login would get: policy and host put together. Pure, and the same value is
 //! shown by `cgsandbox explain` and carried out by `cgsandbox-helper open`.
 
-use crate::cgroup::{Attribute, Controller, Unfit, attributes, session_attributes};
+use crate::cgroup::{Attribute, Unfit, attributes, session_attributes};
 use crate::config::value::{HidePid, OnLogout, Port, Privacy, RlimitValue, Wildcard};
 use crate::host::Host;
 use crate::limits::Wanted;
@@ -98,11 +98,6 @@ impl Sandbox {
             missing,
             confined,
         }
-    }
-
-    /// Whether v1's cpuset is needed; v2 has all controllers in one place.
-    pub fn needs_cpuset(&self) -> bool {
-        self.attributes.iter().any(|a| a.controller == Controller::Cpuset && a.origin.is_some())
     }
 }
 

@@ -19,6 +19,9 @@ _cgsandbox() {
             cgsandbox,address)
                 cmd="cgsandbox__subcmd__address"
                 ;;
+            cgsandbox,apply)
+                cmd="cgsandbox__subcmd__apply"
+                ;;
             cgsandbox,check)
                 cmd="cgsandbox__subcmd__check"
                 ;;
@@ -45,6 +48,9 @@ _cgsandbox() {
                 ;;
             cgsandbox__subcmd__help,address)
                 cmd="cgsandbox__subcmd__help__subcmd__address"
+                ;;
+            cgsandbox__subcmd__help,apply)
+                cmd="cgsandbox__subcmd__help__subcmd__apply"
                 ;;
             cgsandbox__subcmd__help,check)
                 cmd="cgsandbox__subcmd__help__subcmd__check"
@@ -77,7 +83,7 @@ _cgsandbox() {
 
     case "${cmd}" in
         cgsandbox)
-            opts="-h -V --json --help --version check explain status address doctor enable disable gc help"
+            opts="-h -V --json --help --version check explain status address doctor enable disable apply gc help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -91,6 +97,20 @@ _cgsandbox() {
             return 0
             ;;
         cgsandbox__subcmd__address)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cgsandbox__subcmd__apply)
             opts="-h --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -210,7 +230,7 @@ _cgsandbox() {
             return 0
             ;;
         cgsandbox__subcmd__help)
-            opts="check explain status address doctor enable disable gc help"
+            opts="check explain status address doctor enable disable apply gc help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -224,6 +244,20 @@ _cgsandbox() {
             return 0
             ;;
         cgsandbox__subcmd__help__subcmd__address)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cgsandbox__subcmd__help__subcmd__apply)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

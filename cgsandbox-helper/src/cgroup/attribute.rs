@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::{Controller, Version};
 use crate::config::value::{CpuQuota, IoLimit, Limit, Memory};
 use crate::config::{Origin, Sourced};
@@ -33,7 +35,7 @@ pub struct Attribute {
 }
 
 /// A directive that this host can't carry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unfit {
     /// Which.
     pub directive: &'static str,
@@ -62,11 +64,11 @@ pub fn attributes(profile: &Profile, host: &Host) -> (Vec<Attribute>, Vec<Unfit>
     (sheet.attributes, sheet.unfit)
 }
 
-/// What `profile` asks of the cgroup of each session. Where it is silent, so is this: a session's
-/// cgroup is new.
+/// What `profile` asks of the cgroup of each session.
 pub fn session_attributes(profile: &Profile, host: &Host) -> (Vec<Attribute>, Vec<Unfit>) {
     let (mut attributes, mut unfit) = attributes(&profile.of_session(), host);
-    attributes.retain(|attribute| attribute.origin.is_some());
+    // A session has no CPUs or disks of its own.
+    attributes.retain(|attribute| of_session(attribute.directive) != attribute.directive);
     attributes.iter_mut().for_each(|it| it.directive = of_session(it.directive));
     unfit.iter_mut().for_each(|it| it.directive = of_session(it.directive));
     (attributes, unfit)
@@ -173,29 +175,13 @@ impl Sheet<'_> {
 
     fn cpus(&mut self, profile: &Profile) {
         let cpus = &profile.allowed_cpus;
-        let version = match self.host.carries(Controller::Cpuset) {
-            Ok(version) => version,
-            Err(why) => return self.refuse("allowed_cpus", cpus, &why),
-        };
-        // v1 has no "whatever the parent has"; where the policy is silent the cgroup either
-        // is not there or was given the parent's when it was made.
-        let silent = match version {
-            Version::Unified => Some("\n"),
-            Version::Legacy => None,
-        };
-        let named = cpus.as_ref().filter(|cpus| !cpus.value.ranges().is_empty());
-        let of = Controller::Cpuset;
-        match (named, silent) {
-            (None, None) => {}
-            (_, silent) => self.put(
-                of,
-                "allowed_cpus",
-                "cpuset.cpus",
-                &named.cloned(),
-                |cpus| cpus.to_string(),
-                silent.unwrap_or_default(),
-            ),
+        if let Err(why) = self.host.carries(Controller::Cpuset) {
+            return self.refuse("allowed_cpus", cpus, &why);
         }
+        let named = cpus.clone().filter(|cpus| !cpus.value.ranges().is_empty());
+        let of = Controller::Cpuset;
+        // An empty line is "whatever the parent has".
+        self.put(of, "allowed_cpus", "cpuset.cpus", &named, |cpus| cpus.to_string(), "\n");
     }
 
     fn tasks(&mut self, profile: &Profile) {

@@ -1,31 +1,55 @@
 //! Writing a user's limits, so that a cgroup in use is never left without one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::attribute::{Attribute, Unfit};
 use super::file;
-use super::hierarchy::{Controller, Version};
+use super::hierarchy::{Controller, Hierarchy, Version};
 use super::tree::Tree;
 
 /// Brings the user's cgroup to what `attributes` say; the directives that it could not, and why.
 ///
-/// In a cgroup that is new (its directory is in `made`) the kernel's defaults stand already.
-/// In one that is in use, only what differs is written.
-pub fn apply(
+/// Those of its directories that are in `made` are new.
+pub fn apply(tree: &Tree, uid: u32, attributes: &[Attribute], made: &[PathBuf]) -> Vec<Unfit> {
+    let of_user = |hierarchy: &Hierarchy| {
+        let directory = tree.user_in(hierarchy, uid);
+        let is_new = made.contains(&directory);
+        (directory, is_new)
+    };
+    bring(tree, attributes, of_user)
+}
+
+/// Brings a session's cgroup, a new one or one in use, to what `attributes` say; the directives
+/// that it could not, and why.
+pub fn apply_to_session(
     tree: &Tree,
     uid: u32,
+    leaf: &str,
     attributes: &[Attribute],
-    made: &[std::path::PathBuf],
+    is_new: bool,
+) -> Vec<Unfit> {
+    bring(tree, attributes, |hierarchy| (tree.session_in(hierarchy, uid, leaf), is_new))
+}
+
+/// In a cgroup that is new the kernel's defaults stand already. In one that is in use, only what
+/// differs is written.
+fn bring(
+    tree: &Tree,
+    attributes: &[Attribute],
+    cgroup: impl Fn(&Hierarchy) -> (PathBuf, bool),
 ) -> Vec<Unfit> {
     let mut unfit = Vec::new();
     for controller in Controller::ALL {
         let Some(hierarchy) = tree.carrier(controller) else { continue };
-        let directory = tree.user_in(hierarchy, uid);
-        let is_new = made.contains(&directory);
+        let (directory, is_new) = cgroup(hierarchy);
         let wanted: Vec<&Attribute> = attributes
             .iter()
             .filter(|a| a.controller == controller && !(is_new && a.origin.is_none()))
             .collect();
+        if (controller, hierarchy.version) == (Controller::Cpuset, Version::Legacy) {
+            unfit.extend(wanted.into_iter().filter_map(|cpus| move_to_cpus(&directory, cpus)));
+            continue;
+        }
         if !is_new && controller == Controller::Io {
             lift_stale_disk_limits(&directory, hierarchy.version, &wanted);
         }
@@ -37,16 +61,6 @@ pub fn apply(
         }
     }
     unfit
-}
-
-/// Brings a session's new cgroup to what `attributes` say; the directives that it could not,
-/// and why.
-pub fn apply_to_session(tree: &Tree, uid: u32, leaf: &str, attributes: &[Attribute]) -> Vec<Unfit> {
-    let write = |attribute: &Attribute| {
-        let hierarchy = tree.carrier(attribute.controller)?;
-        write(&tree.session_in(hierarchy, uid, leaf), attribute)
-    };
-    attributes.iter().filter_map(write).collect()
 }
 
 fn write(directory: &Path, attribute: &Attribute) -> Option<Unfit> {
@@ -100,6 +114,24 @@ fn ease(directory: &Path, version: Version, wanted: &[&Attribute]) {
             let _ = file::write(&directory.join("memory.memsw.limit_in_bytes"), "-1");
         }
     }
+}
+
+/// v1 knows no "whatever the parent has". The children of a cgroup keep within its CPUs, and keep
+/// them when it gets others: so the user's sessions change to those before it leaves the old ones.
+fn move_to_cpus(directory: &Path, attribute: &Attribute) -> Option<Unfit> {
+    let path = directory.join(attribute.file);
+    let now = file::read(&path)?;
+    let above = || file::read(&directory.parent()?.join(attribute.file));
+    let (cpus, is_silent) = (attribute.value.trim_end(), attribute.origin.is_none());
+    let cpus = if is_silent { above()? } else { cpus.to_owned() };
+    if now == cpus {
+        return None;
+    }
+    let _ = file::write(&path, &format!("{now},{cpus}"));
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let _ = file::write(&entry.path().join(attribute.file), &cpus);
+    }
+    write(directory, &Attribute { value: cpus, ..attribute.clone() })
 }
 
 /// Lifts limits on disks that the policy no longer names.

@@ -229,6 +229,38 @@ impl Tree {
         Ok(())
     }
 
+    /// Brings a session that runs into all of these hierarchies: since it began the user may have
+    /// got a cgroup in one more, v1's cpuset.
+    pub fn gather_session(&self, uid: u32, leaf: &str) -> Result<()> {
+        let is_in = |hierarchy: &Hierarchy| self.session_in(hierarchy, uid, leaf).is_dir();
+        if self.hierarchies.iter().all(is_in) || !self.hierarchies.iter().any(is_in) {
+            return Ok(());
+        }
+        self.make_session(uid, leaf)?;
+        let end = Instant::now() + KILL_BUDGET;
+        // What forks meanwhile is moved in the next round.
+        loop {
+            let mut moved = false;
+            let members = self.members(uid, leaf);
+            for directory in self.hierarchies.iter().map(|h| self.session_in(h, uid, leaf)) {
+                let there = processes(&directory);
+                for pid in members.iter().filter(|pid| !there.contains(pid)) {
+                    match move_process(*pid, &directory) {
+                        Err(error) if !error.is_no_process() => return Err(error),
+                        _ => moved = true,
+                    }
+                }
+            }
+            if !moved {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                let cause = "its processes fork faster than they can be moved";
+                return Err(Error::new("move", format!("all of {leaf} of uid {uid}"), cause));
+            }
+        }
+    }
+
     /// Moves `pid` into the session's cgroups and reads back that it is there.
     ///
     /// A module of this field is known to have logged success and moved nobody.

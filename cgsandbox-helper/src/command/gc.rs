@@ -2,11 +2,9 @@
 
 use serde_json::json;
 
-use super::{Outcome, terminal};
+use super::{Outcome, must_be_root_outside, terminal};
 use crate::config;
-use crate::error::Error;
 use crate::gc::{self, Collected};
-use crate::namespace;
 use crate::state::State;
 
 pub(super) fn run(as_json: bool) -> Outcome {
@@ -27,13 +25,7 @@ pub(super) fn run(as_json: bool) -> Outcome {
 
 fn collect() -> crate::error::Result<Collected> {
     let state = State::of_host();
-    if !nix::unistd::geteuid().is_root() {
-        return Err(Error::new("collect", "other users' leftovers", "only root may; use sudo"));
-    }
-    if namespace::is_inside(&state) {
-        let cause = "this is the inside of a sandbox; log in as root or as an exempt user";
-        return Err(Error::new("collect", "leftovers", cause));
-    }
+    must_be_root_outside(&state, "collect", "other users' leftovers")?;
     // A broken configuration is no reason to leave things lying about.
     let root = match config::in_force(state.directory()) {
         Some(policy) => {

@@ -1,6 +1,7 @@
 //! `cgsandbox`: the administrator's command.
 
 mod address;
+mod apply;
 mod check;
 mod doctor;
 mod enable;
@@ -15,7 +16,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::config;
+use crate::error::{Error, Result};
+use crate::namespace;
 use crate::state::State;
+use crate::subject;
 
 const EXIT_CODES: &str = "\
 Exit status:
@@ -88,6 +92,14 @@ enum Command {
         #[arg(long = "service", value_name = "NAME", value_hint = ValueHint::Other)]
         services: Vec<String>,
     },
+    /// Bring who is logged in to what the configuration says now: USER, or everybody
+    ///
+    /// A login does so for its user alone. Limits that are processes' own stay as they are.
+    Apply {
+        /// Name or uid
+        #[arg(value_hint = ValueHint::Username)]
+        user: Option<String>,
+    },
     /// Finish what a crash or a kill -9 left of anybody's sessions
     Gc,
 }
@@ -119,9 +131,30 @@ pub fn main() -> ExitCode {
         Command::Doctor { user } => doctor::run(user.as_deref(), arguments.json),
         Command::Enable { services } => enable::enable(services, arguments.json),
         Command::Disable { services } => enable::disable(services, arguments.json),
+        Command::Apply { user } => apply::run(user.as_deref(), arguments.json),
         Command::Gc => gc::run(arguments.json),
     };
     ExitCode::from(outcome as u8)
+}
+
+/// Of a name or a uid; nobody need have that uid any more.
+fn uid_of(user: &str) -> Result<u32> {
+    match user.parse() {
+        Ok(uid) => Ok(uid),
+        Err(_) => subject::resolve(user, false).map(|subject| subject.uid),
+    }
+}
+
+/// Refuses who is not root, and root inside of a sandbox.
+fn must_be_root_outside(state: &State, operation: &'static str, object: &str) -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Error::new(operation, object, "only root may; use sudo"));
+    }
+    if namespace::is_inside(state) {
+        let cause = "this is the inside of a sandbox; log in as root or as an exempt user";
+        return Err(Error::new(operation, object, cause));
+    }
+    Ok(())
 }
 
 /// The cgroup above all users', as logins have it now: a broken configuration is no reason

@@ -4,7 +4,7 @@ use serde_json::json;
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
 use super::terminal::{self, Table};
-use super::{Outcome, cgroup_root};
+use super::{Outcome, cgroup_root, uid_of};
 use crate::error::{Error, Result};
 use crate::namespace;
 use crate::session::USER_MANAGER;
@@ -51,13 +51,6 @@ fn look(user: Option<&str>) -> Result<Vec<UserStatus>> {
         return Err(Error::new("look at", "another user's sandbox", "only root may"));
     }
     status::of_oneself(&state).map(|own| vec![own])
-}
-
-fn uid_of(name: &str) -> Result<u32> {
-    if let Ok(uid) = name.parse() {
-        return Ok(uid);
-    }
-    crate::subject::resolve(name, false).map(|subject| subject.uid)
 }
 
 impl UserStatus {

@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
 
 use crate::cgroup::{Attribute, Membership, Owner, Tree, Unfit, attributes, stands};
@@ -26,7 +27,7 @@ use crate::policy::Profile;
 use crate::state::State;
 
 use bus::{Bus, MANAGER, MANAGER_PATH, UNIT};
-use property::{Property, properties};
+use property::{Amount, Property, properties};
 use unit_files::UnitFiles;
 
 /// How long a change may take to arrive in the cgroup after systemd has agreed to it.
@@ -50,14 +51,22 @@ pub fn version() -> Result<String> {
 }
 
 /// A directive that an administrator's own unit file decides.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Overridden {
     /// The directive.
     pub directive: &'static str,
     /// What that file says instead.
-    pub text: String,
+    pub value: String,
     /// `file:line`.
-    pub place: String,
+    pub origin: String,
+}
+
+impl Overridden {
+    /// The directives, for the audit line; none where there are none.
+    pub fn names(overridden: &[Overridden]) -> Option<String> {
+        let names: Vec<&str> = overridden.iter().map(|it| it.directive).collect();
+        (!names.is_empty()).then(|| names.join(","))
+    }
 }
 
 /// What became of limits.
@@ -111,8 +120,8 @@ impl<'a> Manager<'a> {
             match (property.directive, files.above(setting)) {
                 (Some(directive), Some(above)) => applied.overridden.push(Overridden {
                     directive,
-                    text: above.text,
-                    place: above.place,
+                    value: above.text,
+                    origin: above.place,
                 }),
                 (Some(_), None) => wanted.push(property),
                 // An earlier login's: the policy was another then.
@@ -155,7 +164,7 @@ impl<'a> Manager<'a> {
         let mut applied = self.limit_user(&sandbox.attributes)?;
         let session = &sandbox.session_attributes;
         if self.tree.locate(&Membership::of(leader)?) == Some((self.uid, leaf.to_owned())) {
-            applied.missing.extend(self.limit_session(leaf, leader, session)?);
+            applied.missing.extend(self.limit_session(leaf, leader, session, true)?);
         } else {
             let was_there = self.tree.has_user(self.uid);
             self.make_scope(leaf, leader, session)?;
@@ -195,21 +204,30 @@ impl<'a> Manager<'a> {
         Ok(())
     }
 
-    /// Limits the unit that `leader` is in, which systemd is asked for by the pid.
-    fn limit_session(
+    /// Limits the unit that process `member` is in, which systemd is asked for by the pid.
+    ///
+    /// Where `attributes` are silent the unit is left alone if it `is_new`, else has systemd's
+    /// default again.
+    pub fn limit_session(
         &mut self,
         leaf: &str,
-        leader: u32,
+        member: u32,
         attributes: &[Attribute],
+        is_new: bool,
     ) -> Result<Vec<Unfit>> {
-        let (properties, unknown) = properties(attributes);
-        let settings = asked_for(&properties);
+        let (mut properties, unknown) = properties(attributes);
+        let of_session = |property: &Property| !matches!(property.amount, Amount::Disks(_));
+        properties.retain(|it| it.directive.is_some() || !is_new && of_session(it));
+        for silent in properties.iter_mut().filter(|property| property.directive.is_none()) {
+            silent.amount = silent.unset();
+        }
+        let settings: Vec<_> = properties.iter().flat_map(Property::messages).collect();
         // The user's manager is no session: it holds what all of them share.
         if settings.is_empty() || leaf.ends_with(".service") {
             return Ok(unfit(&unknown));
         }
         let bus = self.bus()?;
-        let answer = bus.call(MANAGER_PATH, MANAGER, "GetUnitByPID", &leader)?;
+        let answer = bus.call(MANAGER_PATH, MANAGER, "GetUnitByPID", &member)?;
         let unit: OwnedObjectPath = answer.body().deserialize().map_err(not_understood)?;
         bus.call(unit.as_str(), UNIT, "SetProperties", &(true, settings))?;
         let mut applied = Applied { missing: unfit(&unknown), overridden: Vec::new() };
@@ -290,7 +308,7 @@ pub fn said_elsewhere(tree: &Tree, uid: u32, attributes: &[Attribute]) -> Vec<Ov
             Some(property) => files.above(property.setting()),
             None => files.others(properties.last()?.setting()),
         }?;
-        Some(Overridden { directive: attribute.directive, text: word.text, place: word.place })
+        Some(Overridden { directive: attribute.directive, value: word.text, origin: word.place })
     };
     attributes.iter().filter_map(said).collect()
 }

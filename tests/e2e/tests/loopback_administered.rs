@@ -33,8 +33,7 @@ fn the_log_the_status_and_the_command_tell_the_address() {
     assert!(none.stderr.contains("bob has the machine's localhost"), "{}", none.stderr);
 }
 
-#[test]
-fn a_policy_that_changes_reaches_running_sessions() {
+fn a_changed_policy_reaches_running_sessions(anew: impl Fn(&Host)) {
     let port = unused_port();
     let service = machine_serves("127.0.0.1");
     let host = build().start();
@@ -43,22 +42,52 @@ fn a_policy_that_changes_reaches_running_sessions() {
     let ask = format!("ask tcp 127.0.0.1 {service}");
     assert_eq!(probe(&mut alice, &ask), "ECONNREFUSED");
     host.set_policy(&format!("{PRIVATE}loopback_services = [{service}]\n"));
-    drop(session(&host, "alice"));
+    anew(&host);
     assert!(probe(&mut alice, &ask).starts_with("machine sees"), "a service more");
     let own = format!("ask tcp 127.0.0.1 {port}");
     assert!(probe(&mut alice, &own).starts_with("alice sees"));
 
     host.set_policy("[profile.default]\n");
-    let mut second = session(&host, "alice");
-    host.wait_log(&["event=session_open", "user=alice", "enforced=full"]);
+    anew(&host);
     let port = machine_serves("127.0.0.1");
     assert!(probe(&mut alice, &format!("ask tcp 127.0.0.1 {port}")).starts_with("machine sees"));
     assert_eq!(host.sh("cgsandbox status alice").matches("address").count(), 0);
 
     host.set_policy(PRIVATE);
-    let _third = session(&host, "alice");
+    anew(&host);
     let ask = format!("ask tcp 127.0.0.1 {port}");
-    assert_eq!(probe(&mut second, &ask), "ECONNREFUSED", "private again");
+    assert_eq!(probe(&mut alice, &ask), "ECONNREFUSED", "private again");
+}
+
+#[test]
+fn a_policy_that_changes_reaches_running_sessions_at_the_next_login() {
+    a_changed_policy_reaches_running_sessions(|host| drop(session(host, "alice")));
+}
+
+#[test]
+fn a_policy_that_changes_reaches_running_sessions_when_it_is_applied() {
+    a_changed_policy_reaches_running_sessions(|host| {
+        let said = host.sh("cgsandbox apply");
+        assert!(said.contains("full"), "{said}");
+    });
+}
+
+/// Who may reach whom is in maps that both users' programs read.
+#[test]
+fn peers_that_are_named_while_both_are_logged_in_are_let_in() {
+    let port = unused_port();
+    let host = build().start();
+    let (mut alice, mut bob) = (session(&host, "alice"), session(&host, "bob"));
+    probe(&mut alice, &format!("serve alice tcp 127.0.0.1 {port}"));
+    let ask = format!("ask tcp {} {port}", loopback::v4(host.uid("alice")));
+    let refused = probe(&mut bob, &ask);
+    assert!(!refused.starts_with("alice sees"), "{refused}");
+    host.set_policy(&format!("{PRIVATE}loopback_peers = [\"bob\"]\n"));
+    host.sh("cgsandbox apply");
+    assert!(probe(&mut bob, &ask).starts_with("alice sees"));
+    host.set_policy(PRIVATE);
+    host.sh("cgsandbox apply");
+    assert_eq!(probe(&mut bob, &ask), refused);
 }
 
 #[test]

@@ -325,7 +325,7 @@ fn what_json_objects_hold() {
     let sources = source::shipped();
     let of = |file: &str| &sources[&format!("cgsandbox-helper/src/{file}")];
     let mut members = BTreeSet::new();
-    for command in ["check", "doctor", "enable", "gc", "status"] {
+    for command in ["apply", "check", "doctor", "enable", "gc", "status"] {
         members.extend(members_in(of(&format!("command/{command}.rs"))));
     }
     let explanation = of("command/explain/json.rs").split("\n}").next().unwrap();
@@ -334,6 +334,8 @@ fn what_json_objects_hold() {
     let sandbox = sandbox.split("\n    json!({").nth(1).and_then(|body| body.split("\n}").next());
     members.extend(members_in(sandbox.unwrap()));
     for (file, name) in [
+        ("cgroup/attribute.rs", "Unfit"),
+        ("systemd/mod.rs", "Overridden"),
         ("doctor/mod.rs", "Finding"),
         ("teardown.rs", "Residue"),
         ("service/mod.rs", "Switched"),

@@ -2,11 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::cgroup::{Attribute, Unfit};
+use crate::cgroup::Attribute;
 use crate::config::{ConfigErrors, Origin};
 use crate::explain::{Configuration, Explanation, Fate, Outcome, Prospect};
 use crate::policy::{Loss, Rule, Setting, Unconfined};
-use crate::systemd::Overridden;
 
 pub(super) fn of(explanation: &Explanation) -> Value {
     let subject = &explanation.subject;
@@ -92,8 +91,8 @@ fn sandbox(prospect: &Prospect) -> Value {
         "settings": confined.profile.settings().iter().map(setting).collect::<Vec<_>>(),
         "backend": prospect.tree.back_end(),
         "cgroup_files": sandbox.attributes.iter().map(|a| file(prospect, a)).collect::<Vec<_>>(),
-        "session_cgroup_files": sandbox.session_attributes.iter().map(of_session).collect::<Vec<_>>(),
-        "elsewhere": prospect.elsewhere.iter().map(elsewhere).collect::<Vec<_>>(),
+        "session_cgroup_files": sandbox.session_attributes.iter().filter(|it| it.origin.is_some()).map(of_session).collect::<Vec<_>>(),
+        "elsewhere": prospect.elsewhere,
         "rlimits": sandbox.rlimits.iter().map(rlimit).collect::<Vec<_>>(),
         "hidepid": sandbox.hidepid.to_string(),
         "loopback": sandbox.loopback.as_ref().map(|loopback| json!({
@@ -106,7 +105,7 @@ fn sandbox(prospect: &Prospect) -> Value {
         "sessions": prospect.sessions,
         "on_logout": sandbox.on_logout.to_string(),
         "strict": sandbox.strict,
-        "missing": prospect.missing.iter().map(unfit).collect::<Vec<_>>(),
+        "missing": prospect.missing,
     })
 }
 
@@ -142,14 +141,6 @@ fn of_session(attribute: &Attribute) -> Value {
     });
     cite(&mut value, attribute.origin.as_ref());
     value
-}
-
-fn elsewhere(word: &Overridden) -> Value {
-    json!({ "directive": word.directive, "value": word.text, "origin": word.place })
-}
-
-fn unfit(unfit: &Unfit) -> Value {
-    json!({ "directive": unfit.directive, "why": unfit.why })
 }
 
 /// Adds where something is written; null where it is nowhere.

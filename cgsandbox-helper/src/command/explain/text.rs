@@ -219,10 +219,11 @@ fn effects(prospect: &Prospect) -> String {
             text += &format!("    {:widest$}  {value}", attribute.file);
         }
     }
-    if !sandbox.session_attributes.is_empty() {
-        text += "  the login's own cgroup in there\n";
-    }
-    for attribute in &sandbox.session_attributes {
+    let of_session = sandbox.session_attributes.iter().filter(|it| it.origin.is_some());
+    for (at, attribute) in of_session.enumerate() {
+        if at == 0 {
+            text += "  the login's own cgroup in there\n";
+        }
         let value = value(prospect, attribute);
         text += &format!("    {:widest$}  {value}\n", attribute.file);
     }
@@ -272,7 +273,7 @@ fn value(prospect: &Prospect, attribute: &Attribute) -> String {
             Some(_) => format!(", not {}", attribute.value.trim_end()),
             None => String::new(),
         };
-        return format!("{} by {}{instead}", word.text, word.place);
+        return format!("{} by {}{instead}", word.value, word.origin);
     }
     let value = match (&attribute.disk, attribute.value.trim_end()) {
         (Some(disk), value) => format!("{disk} {value}"),
