@@ -54,6 +54,30 @@ fn two_users_serve_the_same_port_at_the_same_time() {
     }
 }
 
+/// Pages and WebSockets, by a runtime that looks localhost up itself and tries its addresses.
+#[test]
+fn notebooks_at_one_port_are_each_users_own() {
+    let port = unused_port();
+    let host = build().start();
+    host.write("/usr/local/lib/notebook.js", include_str!("localhost/notebook.js"));
+    let node = |words: &str| format!("/usr/bin/node /usr/local/lib/notebook.js {words} 2>&1");
+    let (mut alice, mut bob) = (session(&host, "alice"), session(&host, "bob"));
+    for (name, session) in [("alice", &mut alice), ("bob", &mut bob)] {
+        session.sh(&(node(&format!("serve {name} 127.0.0.1 {port}")) + " >/dev/null &"));
+        session.sh(&(node(&format!("serve {name} ::1 {port}")) + " >/dev/null &"));
+    }
+    for (name, session) in [("alice", &mut alice), ("bob", &mut bob)] {
+        for (address, from) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("localhost", "")] {
+            let ask = node(&format!("ask {address} {port} hello"));
+            let said = session.sh(&format!("until {ask} | grep notebook; do sleep 0.2; done"));
+            let wanted = format!("the notebook of {name}; {name} heard hello from {from}");
+            assert!(said.starts_with(&wanted), "{address}: {said}");
+        }
+    }
+    let of_bob = loopback::v4(host.uid("bob"));
+    assert_eq!(alice.sh(&node(&format!("ask {of_bob} {port} hello"))), "EPERM");
+}
+
 #[test]
 fn anothers_address_is_refused() {
     let port = unused_port();

@@ -110,8 +110,8 @@ fn apply_brings_slice_and_scope_to_the_policy() {
     let machine = Machine::build().user("alice").policy(LIMITED).start();
     let held = machine.session("alice");
     let default = machine.sh("systemctl show --value -p TasksMax user-54321.slice");
-    let scope = machine.sh("systemctl list-units --plain --no-legend 'session-*.scope'");
-    let scope = scope.split_whitespace().next().unwrap().to_owned();
+    let scope = machine.session_cgroup(held.shell());
+    let scope = scope.rsplit('/').next().unwrap();
     for (policy, memory, of_session) in [
         ("memory_max = \"400M\"\nsession_tasks_max = 50\n", Some(400 << 20), "50"),
         ("session_tasks_max = 40\n", None, "40"),
@@ -121,7 +121,7 @@ fn apply_brings_slice_and_scope_to_the_policy() {
         let said = machine.sh("cgsandbox apply");
         assert!(said.contains("alice") && said.contains("full"), "{said}");
         assert_eq!(machine.memory_max("alice"), memory, "{policy}");
-        assert_eq!(machine.property(&scope, "TasksMax"), of_session, "{policy}");
+        assert_eq!(machine.property(scope, "TasksMax"), of_session, "{policy}");
         assert_eq!(machine.property(&machine.slice("alice"), "TasksMax"), default, "{policy}");
     }
     machine.wait_log(&["event=policy_applied", "user=alice", "enforced=full"]);
