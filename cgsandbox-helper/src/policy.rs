@@ -9,6 +9,7 @@ pub use profile::{Profile, Setting};
 use std::collections::BTreeMap;
 
 use cgsandbox_protocol::Login;
+use serde::{Deserialize, Serialize};
 
 use crate::config::value::Privacy;
 use crate::config::{Origin, Sourced};
@@ -54,7 +55,7 @@ pub struct Rule {
 }
 
 /// Who logs in, as NSS has it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Subject {
     /// The name that was logged in with.
     pub name: String,

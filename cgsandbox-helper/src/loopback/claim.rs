@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::address::{Address, Pool};
-use super::interface;
+use super::{interface, peers};
 use crate::error::{Error, Result};
 use crate::state::{State, make_directory, names_in};
 
@@ -18,10 +18,10 @@ use crate::state::{State, make_directory, names_in};
 /// pools in use two users could come to one number, and one bind to what was the other's.
 pub fn pool(state: &State, wanted: Pool) -> Result<Pool> {
     let note = super::directory_in(state).join("pool");
-    let in_use = std::fs::read_dir(directory(state)).is_ok_and(|mut all| all.next().is_some());
+    let in_use = || std::fs::read_dir(directory(state)).is_ok_and(|mut all| all.next().is_some());
     let noted = || Pool::parse(&std::fs::read_to_string(&note).ok()?);
     match noted() {
-        Some(pool) if pool == wanted || in_use => Ok(pool),
+        Some(pool) if pool == wanted || in_use() => Ok(pool),
         _ => state.write(&note, wanted.to_string().as_bytes()).map(|()| wanted),
     }
 }
@@ -102,6 +102,7 @@ impl Claim {
         // First lo: what has no claim is never looked for there.
         let failed = Error::os("remove from lo", self.address.v6);
         interface::remove(self.address.v6).map_err(failed)?;
+        peers::forget(state, self.uid);
         remove(&self.path(state))?;
         remove(&own_link(state, self.uid))
     }

@@ -103,6 +103,7 @@ pub fn give(
             services: loopback.services.clone(),
         };
         set.attach(&cgroup, &record.to_bytes())?;
+        peers::remember(state, policy, subject)?;
         peers::update(state, &set, policy, subject, address, &known)?;
         Ok(address)
     })();

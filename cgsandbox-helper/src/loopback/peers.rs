@@ -9,7 +9,7 @@ use super::record::Reach;
 use super::set::Set;
 use crate::error::{Error, Result};
 use crate::policy::{Policy, Subject, Verdict};
-use crate::state::State;
+use crate::state::{State, make_directory};
 use crate::subject;
 
 /// By owner and sender, in their numbers.
@@ -30,9 +30,8 @@ pub fn update(
 ) -> Result<()> {
     let mut wanted = Pairs::new();
     for claim in others(state, policy, subject.uid) {
-        // Who logged in meanwhile was not looked up before. Somebody whose account is gone is
-        // nobody's peer.
-        let other = known.get(&claim.uid).cloned().or_else(|| look_up(policy, claim.uid));
+        // Who logged in meanwhile was not looked up before.
+        let other = known.get(&claim.uid).cloned().or_else(|| look_up(state, policy, claim.uid));
         if let Some(other) = other {
             let (own, others) = (address.number, claim.address.number);
             wanted.extend(between(policy, (subject, own), (&other, others)));
@@ -62,11 +61,10 @@ fn note(state: &State) -> PathBuf {
     super::directory_in(state).join("peers")
 }
 
-/// Who else is logged in, looked up before anybody has to wait for it: a directory server may
-/// take its time.
+/// Who else is logged in, looked up before anybody has to wait for it.
 pub fn look_up_others(state: &State, policy: &Policy, uid: u32) -> Known {
     let others = others(state, policy, uid).into_iter();
-    others.filter_map(|claim| Some((claim.uid, look_up(policy, claim.uid)?))).collect()
+    others.filter_map(|claim| Some((claim.uid, look_up(state, policy, claim.uid)?))).collect()
 }
 
 /// Those who matter, which for most policies is nobody.
@@ -76,7 +74,35 @@ fn others(state: &State, policy: &Policy, uid: u32) -> Vec<Claim> {
     claims
 }
 
-fn look_up(policy: &Policy, uid: u32) -> Option<Subject> {
+/// Keeps who somebody is who logs in: the logins of others need not ask NSS, which for a thousand
+/// users would take longer than a login may.
+pub fn remember(state: &State, policy: &Policy, subject: &Subject) -> Result<()> {
+    if !policy.has_peers() {
+        return Ok(());
+    }
+    let path = path_of(state, subject.uid);
+    make_directory(&super::directory_in(state).join("subject"))?;
+    let text =
+        serde_json::to_vec(subject).map_err(|cause| Error::new("write", path.display(), cause))?;
+    state.write(&path, &text)
+}
+
+/// Forgets who somebody was who has no address any more.
+pub fn forget(state: &State, uid: u32) {
+    let _ = std::fs::remove_file(path_of(state, uid));
+}
+
+fn path_of(state: &State, uid: u32) -> PathBuf {
+    super::directory_in(state).join("subject").join(uid.to_string())
+}
+
+/// As the user logged in; as NSS has it now, for who did when that did not matter.
+fn look_up(state: &State, policy: &Policy, uid: u32) -> Option<Subject> {
+    let kept = std::fs::read(path_of(state, uid)).ok();
+    let kept: Option<Subject> = kept.and_then(|text| serde_json::from_slice(&text).ok());
+    if let Some(kept) = kept.filter(|kept| kept.groups.is_some() || !policy.needs_groups()) {
+        return Some(kept);
+    }
     let user = nix::unistd::User::from_uid(uid.into()).ok().flatten()?;
     subject::resolve(&user.name, policy.needs_groups()).ok()
 }

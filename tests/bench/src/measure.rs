@@ -30,7 +30,8 @@ const TURNS: [Stack; 9] = [
 ];
 
 /// The turns of ours alone, with something harmless in between.
-const TURNS_OF_OURS: [Stack; 4] = [Stack::First, Stack::Permit, Stack::Later, Stack::Namespace];
+const TURNS_OF_OURS: [Stack; 6] =
+    [Stack::First, Stack::Permit, Stack::Localhost, Stack::Exec, Stack::Later, Stack::Namespace];
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +85,10 @@ impl<'host> Bench<'host> {
 
     /// Logs Bob in for good; what runs then that is not the login itself.
     pub fn hold_bob(&mut self) -> Vec<Process> {
+        // Whoever has answered has been started: till then a process may not be seen.
+        for (_, caller) in &mut self.callers {
+            caller.run(1, Duration::ZERO);
+        }
         let before = self.host.processes();
         let caller = self.caller(Stack::Later);
         demand_sandbox(Stack::Later, &caller.hold(BOB));

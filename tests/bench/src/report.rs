@@ -121,11 +121,16 @@ impl Findings {
 
     fn judge_crowd(&self) {
         let pairs = self.crowd.alone.iter().zip(&self.crowd.crowded);
-        let is_ours = |row: &Row| matches!(row.stack, Stack::First | Stack::Later);
-        for (alone, crowded) in pairs.filter(|(alone, _)| is_ours(alone)) {
+        let ours = |stack| match stack {
+            Stack::First => Some("first"),
+            Stack::Later => Some("later"),
+            Stack::Localhost => Some("private"),
+            _ => None,
+        };
+        for (which, (alone, crowded)) in pairs.filter_map(|pair| Some((ours(pair.0.stack)?, pair)))
+        {
             let quick = p50(&crowded.back_to_back) / p50(&alone.back_to_back);
             let slow = p50(&crowded.with_gaps) / p50(&alone.with_gaps);
-            let which = if alone.stack == Stack::First { "first" } else { "later" };
             verdict(
                 &format!("{} users held, {which} login <= x {CROWD_RATIO}", self.held),
                 quick.max(slow) <= CROWD_RATIO,

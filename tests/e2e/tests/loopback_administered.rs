@@ -90,6 +90,20 @@ fn peers_that_are_named_while_both_are_logged_in_are_let_in() {
     assert_eq!(probe(&mut bob, &ask), refused);
 }
 
+/// So many logins need not ask a directory for everybody who is logged in already.
+#[test]
+fn a_peer_is_who_it_was_at_its_login() {
+    let port = unused_port();
+    let policy = format!("{PRIVATE}loopback_peers = [\"alice\", \"bob\"]\n");
+    let host = build().policy(&policy).start();
+    let mut alice = session(&host, "alice");
+    probe(&mut alice, &format!("serve alice tcp 127.0.0.1 {port}"));
+    let v4 = loopback::v4(host.uid("alice"));
+    host.sh("sed -i /^alice:/d /etc/passwd");
+    let mut bob = session(&host, "bob");
+    assert!(probe(&mut bob, &format!("ask tcp {v4} {port}")).starts_with("alice sees"));
+}
+
 #[test]
 fn check_warns_of_a_service_whose_port_anybody_can_be_given() {
     let policy = format!("{PRIVATE}loopback_services = [53, 45123]\n");
