@@ -140,3 +140,17 @@ fn targets_of_make_that_are_named_are_there() {
         }
     }
 }
+
+/// The same programs, whoever runs the tests of logins: we, or Debian's autopkgtest.
+#[test]
+fn autopkgtest_has_what_the_tests_of_logins_run() {
+    let ours = repository::read("tests/deps");
+    let ours = ours.split("# What the tests of logins run").nth(1).expect("the list");
+    let ours = between(ours, "\"$packages ", "\"").next().expect("a list of packages");
+    let debians = repository::read("packaging/deb/tests/control");
+    let debians = debians.split("Tests: e2e").nth(1).expect("the test");
+    let debians: BTreeSet<&str> = debians.split([' ', ',', '\n']).collect();
+    let missing: Vec<&str> =
+        ours.split_whitespace().filter(|package| !debians.contains(package)).collect();
+    assert!(missing.is_empty() && ours.split_whitespace().count() >= 15, "{missing:?}");
+}
