@@ -66,7 +66,8 @@ impl<'a> BackEnd<'a> {
         match self {
             BackEnd::Cgroupfs(tree) => {
                 let (tree, mut missing) = limit_user(tree, uid, of_user)?;
-                for leaf in leaves {
+                // Of one that a crash has ended there may be the record alone.
+                for leaf in leaves.filter(|leaf| tree.has_session(uid, leaf)) {
                     if let Err(error) = tree.gather_session(uid, leaf) {
                         let why = error.to_string();
                         missing.push(Unfit { directive: "allowed_cpus", why });

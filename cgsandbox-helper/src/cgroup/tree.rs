@@ -233,7 +233,7 @@ impl Tree {
     /// got a cgroup in one more, v1's cpuset.
     pub fn gather_session(&self, uid: u32, leaf: &str) -> Result<()> {
         let is_in = |hierarchy: &Hierarchy| self.session_in(hierarchy, uid, leaf).is_dir();
-        if self.hierarchies.iter().all(is_in) || !self.hierarchies.iter().any(is_in) {
+        if self.hierarchies.iter().all(is_in) {
             return Ok(());
         }
         self.make_session(uid, leaf)?;
@@ -362,6 +362,11 @@ impl Tree {
     /// The leaf of ours for a session.
     pub fn leaf_for(session: &str) -> String {
         format!("{SESSION}{session}")
+    }
+
+    /// Whether a session has a cgroup.
+    pub fn has_session(&self, uid: u32, leaf: &str) -> bool {
+        self.hierarchies.first().is_some_and(|h| self.session_in(h, uid, leaf).is_dir())
     }
 
     /// Whether the user has a cgroup.
