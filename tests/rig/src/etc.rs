@@ -32,7 +32,9 @@ pub fn fill(builder: &Builder, users: &[User], port: u16) {
     let _ = std::fs::remove_dir_all("/etc/cgsandbox");
     write_file("/etc/cgsandbox/cgsandbox.toml", &builder.policy, 0o644);
     write_sshd_files(builder, port);
-    write_file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\n", 0o644);
+    let databases = "passwd: files\ngroup: files\nshadow: files\nhosts: files\n";
+    write_file("/etc/nsswitch.conf", databases, 0o644);
+    write_file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n", 0o644);
     write_file("/etc/bash.bashrc", "", 0o644);
 }
 
