@@ -2,7 +2,10 @@
 
 use std::fs::{Permissions, create_dir_all, read_to_string, set_permissions, write};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::command::sh;
 
 /// Their uids: nobody else's, far from those that distributions give.
 pub const UIDS: std::ops::Range<u32> = 20_000..30_000;
@@ -30,6 +33,9 @@ pub fn add(user: &User) {
     create_dir_all(&home).expect("can't make a home directory");
     chown(&home, Some(*uid), Some(*uid)).expect("can't give a home directory away");
     set_permissions(&home, Permissions::from_mode(0o700)).expect("can't chmod");
+    if Path::new("/sys/fs/selinux/enforce").exists() {
+        sh(&format!("restorecon -F {home}"));
+    }
 }
 
 /// Strikes the user out everywhere, and its home directory with it.
