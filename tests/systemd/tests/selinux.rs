@@ -124,6 +124,21 @@ fn a_confined_user_comes_by_the_covers() {
     assert_allowed(&machine);
 }
 
+/// Debian's policy has a job of `/etc/cron.d` in a domain that may not write where users may.
+#[test]
+fn a_job_of_crons_is_inside() {
+    let machine = Machine::build().user("alice").policy(LIMITED).service("cron").start();
+    let job = format!("@reboot alice {{ {}; }} | logger -t job; sleep 3\n", Machine::WHERE);
+    machine.write("/etc/cron.d/tests", &job);
+    machine.sh("systemctl stop cron; rm -f /run/crond.reboot; systemctl start cron");
+    let said = || machine.journal("-t job").join("\n");
+    eventually("the job has run", 12.0, || said().contains("mnt:["));
+    machine.assert_inside("alice", &said());
+    machine.wait_log(&["event=session_open", "user=alice", "service=cron", "enforced=full"]);
+    machine.assert_nothing_left();
+    assert_allowed(&machine);
+}
+
 #[test]
 fn gc_finishes_what_a_crash_left_in_the_helpers_domain() {
     let machine = Machine::build().user("alice").policy(LIMITED).without_logind().start();
