@@ -211,7 +211,7 @@ impl Explanation {
             it.controller == Controller::Cpuset && hierarchy == Some(Version::Legacy)
         };
         sandbox.attributes.retain(|it| it.origin.is_some() || !is_v1s_cpuset(it));
-        let sessions = is_root.then(|| teardown::live_sessions(state, uid).len() as u64);
+        let sessions = is_root.then(|| teardown::logins(state, uid));
         Ok(Outcome::Sandbox(Box::new(Prospect {
             elsewhere: systemd::said_elsewhere(&host.tree, uid, &sandbox.attributes),
             sandbox,

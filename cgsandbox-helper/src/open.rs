@@ -201,7 +201,7 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
     }
     if let Some(max) = sandbox.max_logins
         && login.service != USER_MANAGER
-        && logins(state, uid) >= max
+        && teardown::logins(state, uid) >= max
     {
         return Err(Refusal::TooManyLogins { max });
     }
@@ -268,12 +268,6 @@ pub(crate) fn localhost(
         }
         given => given.map(Some),
     }
-}
-
-/// How many logins the user has. The user's manager is none, though PAM has a session for it.
-fn logins(state: &State, uid: u32) -> u64 {
-    let sessions = teardown::live_sessions(state, uid);
-    sessions.iter().filter(|session| session.service != USER_MANAGER).count() as u64
 }
 
 fn new_session(state: &State, sandbox: &Sandbox, tree: &Tree, login: &Login) -> Result<Session> {

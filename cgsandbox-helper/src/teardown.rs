@@ -51,6 +51,12 @@ pub fn live_sessions(state: &State, uid: u32) -> Vec<Session> {
         .collect()
 }
 
+/// How many logins a user has. The user's manager is none, though PAM has a session for it.
+pub fn logins(state: &State, uid: u32) -> u64 {
+    let sessions = live_sessions(state, uid);
+    sessions.iter().filter(|session| session.service != USER_MANAGER).count() as u64
+}
+
 /// Undoes an open, as far as it came.
 pub fn take_back(state: &State, session: &Session) {
     let undone = (|| {

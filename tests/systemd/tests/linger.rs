@@ -67,3 +67,23 @@ fn a_manager_that_restarts_is_back_inside() {
     session.logout();
     machine.assert_nothing_left();
 }
+
+/// PAM has a session for it; it is nobody's login.
+#[test]
+fn the_manager_of_a_lingering_user_does_not_count_against_max_logins() {
+    let machine = Machine::build()
+        .user("alice")
+        .policy("[profile.default]\nmax_logins = 1\n")
+        .service("systemd-user")
+        .start();
+    machine.sh("loginctl enable-linger alice");
+    machine.wait_log(&["event=session_open", "user=alice", "service=systemd-user"]);
+    let plan = machine.run(&["cgsandbox", "explain", "alice"]);
+    assert_eq!(plan.status, 0, "{}", plan.stdout);
+    let session = machine.session("alice");
+    let plan = machine.run(&["cgsandbox", "explain", "alice"]);
+    assert!(plan.refused().contains("logged in 1 times already"));
+    session.logout();
+    machine.sh("loginctl disable-linger alice");
+    machine.assert_nothing_left();
+}

@@ -171,7 +171,9 @@ fn the_administrators_command_works_in_the_administrators_domains() {
         let _mapped = Mapped::new(&machine, "root", user);
         let mut root = machine.session("root");
         assert_eq!(root.sh("id -Z").split("-s0:").next(), context.split("-s0:").next());
-        for command in ["status", "status alice", "doctor alice", "explain alice", "gc", "check"] {
+        for command in
+            ["status", "status alice", "doctor alice", "explain alice", "apply", "gc", "check"]
+        {
             let said = root.sh(&format!("cgsandbox {command}; echo \"exit $?\""));
             assert!(said.ends_with("exit 0"), "{user}: {command}: {said}");
         }
