@@ -45,7 +45,7 @@ fn medians<const N: usize>(
 
 /// A machine with a stack that does nothing, one with pam_systemd, and one with ours after that.
 fn machine(users: &[String]) -> Machine {
-    let machine = Machine::build().user("alice").policy(POLICY).service("systemd-user");
+    let machine = Machine::build().user("alice").policy(POLICY);
     let machine = users.iter().fold(machine, |machine, user| machine.user(user)).start();
     // The shortest stacks that can be told apart; whoever starts pamtester costs all the same.
     let base = "auth required pam_permit.so\naccount required pam_permit.so\n\

@@ -71,12 +71,10 @@ fn a_manager_that_restarts_is_back_inside() {
 /// PAM has a session for it; it is nobody's login.
 #[test]
 fn the_manager_of_a_lingering_user_does_not_count_against_max_logins() {
-    let machine = Machine::build()
-        .user("alice")
-        .policy("[profile.default]\nmax_logins = 1\n")
-        .service("systemd-user")
-        .start();
+    let policy = "[profile.default]\nmax_logins = 1\n";
+    let machine = Machine::build().user("alice").policy(policy).start();
     machine.sh("loginctl enable-linger alice");
+    machine.wait_until(&format!("user@{}.service", machine.uid("alice")), true);
     machine.wait_log(&["event=session_open", "user=alice", "service=systemd-user"]);
     let plan = machine.run(&["cgsandbox", "explain", "alice"]);
     assert_eq!(plan.status, 0, "{}", plan.stdout);
