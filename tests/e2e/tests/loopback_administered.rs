@@ -90,6 +90,16 @@ fn peers_that_are_named_while_both_are_logged_in_are_let_in() {
     assert_eq!(probe(&mut bob, &ask), refused);
 }
 
+/// A promise that is not made.
+#[test]
+fn who_has_a_localhost_of_the_own_is_seen_on_lo() {
+    let host = build().start();
+    let (_alice, mut bob) = (session(&host, "alice"), session(&host, "bob"));
+    let v6: std::net::Ipv6Addr = loopback::v6(host.uid("alice")).parse().unwrap();
+    let told = v6.octets().map(|byte| format!("{byte:02x}")).concat();
+    assert!(bob.sh("cat /proc/net/if_inet6").contains(&told));
+}
+
 /// So many logins need not ask a directory for everybody who is logged in already.
 #[test]
 fn a_peer_is_who_it_was_at_its_login() {
