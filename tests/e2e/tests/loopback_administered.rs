@@ -201,7 +201,6 @@ fn two_uids_with_one_address_are_refused() {
     host.as_root(["cgsandbox", "check"]).run().ok();
     let bob = session(&host, "bob");
     host.wait_log(&["event=session_open", "user=bob", "address=127.65.4.3"]);
-    // The rig removes what is left on lo by the uid alone.
     bob.logout();
     alice.logout();
     host.assert_nothing_left();

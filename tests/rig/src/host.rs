@@ -353,13 +353,14 @@ impl Drop for Host {
             eprintln!("--- syslog\n{}", self.syslog().join("\n"));
             eprintln!("--- sshd\n{}", self.sshd_log());
         }
+        // Sessions end with init, without a logout. Not all are those of users that the rig made.
+        let claimed = self.inside(loopback::claimed);
         // sshd is the test's child: init can't end before it is waited for.
         self.sshd = None;
         self.init.stdin = None;
         let _ = self.init.kill();
         let _ = self.init.wait();
-        // Its sessions ended with it, without a logout.
-        self.users.iter().for_each(loopback::remove_from_lo);
+        loopback::remove_from_lo(&claimed);
         if !std::thread::panicking() {
             let outermost = self.container.as_ref().and_then(|name| name.split('/').next());
             self.hierarchies.remove(outermost.unwrap_or(&self.cgroup_root));

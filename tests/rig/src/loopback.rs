@@ -4,6 +4,7 @@ use crate::etc::User;
 use crate::program::output_of;
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The number at the end of both of a user's addresses, by default.
@@ -30,9 +31,17 @@ pub(crate) fn left_on_lo(user: &User) -> Option<String> {
     table.lines().find(|line| line.starts_with(&number)).map(|line| format!("address {line}"))
 }
 
-pub(crate) fn remove_from_lo(user: &User) {
-    if left_on_lo(user).is_some() {
-        let address = format!("{}/128", v6(user.uid));
+/// The IPv6 addresses that somebody has on the host that this thread is on.
+pub(crate) fn claimed() -> Vec<String> {
+    let claims = std::fs::read_dir("/run/cgsandbox/loopback/address").into_iter().flatten();
+    let targets = claims.flatten().filter_map(|claim| std::fs::read_link(claim.path()).ok());
+    let v6 = |target: PathBuf| Some(target.to_str()?.split_once(' ')?.1.to_owned());
+    targets.filter_map(v6).collect()
+}
+
+pub(crate) fn remove_from_lo(addresses: &[String]) {
+    for address in addresses {
+        let address = format!("{address}/128");
         output_of(&["ip", "-6", "address", "delete", &address, "dev", "lo"]);
     }
 }
