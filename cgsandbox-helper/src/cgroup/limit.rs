@@ -46,8 +46,9 @@ fn bring(
             .iter()
             .filter(|a| a.controller == controller && !(is_new && a.origin.is_none()))
             .collect();
-        if (controller, hierarchy.version) == (Controller::Cpuset, Version::Legacy) {
-            unfit.extend(wanted.into_iter().filter_map(|cpus| move_to_cpus(&directory, cpus)));
+        if controller == Controller::Cpuset {
+            let bring = |cpus| move_to_cpus(&directory, hierarchy.version, cpus);
+            unfit.extend(wanted.into_iter().filter_map(bring));
             continue;
         }
         if !is_new && controller == Controller::Io {
@@ -116,20 +117,29 @@ fn ease(directory: &Path, version: Version, wanted: &[&Attribute]) {
     }
 }
 
-/// v1 knows no "whatever the parent has". The children of a cgroup keep within its CPUs, and keep
-/// them when it gets others: so the user's sessions change to those before it leaves the old ones.
-fn move_to_cpus(directory: &Path, attribute: &Attribute) -> Option<Unfit> {
+/// Where the policy is silent a cgroup has its parent's CPUs. v1 has no word for that, and v2 does
+/// not take it for a cgroup with processes (`validate_change` in cpuset.c): then they are named.
+///
+/// In v1 the children of a cgroup keep within its CPUs, and keep them when it gets others: so the
+/// user's sessions change to those before it leaves the old ones.
+fn move_to_cpus(directory: &Path, version: Version, attribute: &Attribute) -> Option<Unfit> {
     let path = directory.join(attribute.file);
-    let now = file::read(&path)?;
-    let above = || file::read(&directory.parent()?.join(attribute.file));
-    let (cpus, is_silent) = (attribute.value.trim_end(), attribute.origin.is_none());
-    let cpus = if is_silent { above()? } else { cpus.to_owned() };
+    let Some(now) = file::read(&path) else { return write(directory, attribute) };
+    let above = |name| file::read(&directory.parent()?.join(name));
+    let cpus = match (attribute.origin.is_some(), version) {
+        (true, _) => attribute.value.clone(),
+        (false, Version::Legacy) => above("cpuset.cpus")?,
+        (false, Version::Unified) if now.is_empty() => return None,
+        (false, Version::Unified) => above("cpuset.cpus.effective")?,
+    };
     if now == cpus {
         return None;
     }
-    let _ = file::write(&path, &format!("{now},{cpus}"));
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let _ = file::write(&entry.path().join(attribute.file), &cpus);
+    if version == Version::Legacy {
+        let _ = file::write(&path, &format!("{now},{cpus}"));
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let _ = file::write(&entry.path().join(attribute.file), &cpus);
+        }
     }
     write(directory, &Attribute { value: cpus, ..attribute.clone() })
 }
