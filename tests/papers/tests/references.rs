@@ -1,5 +1,5 @@
 //! What the papers point to is there.
-#![allow(clippy::panic)]
+#![allow(clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
 
