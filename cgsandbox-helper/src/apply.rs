@@ -9,19 +9,19 @@ use crate::audit::{Event, Level};
 use crate::back_end::BackEnd;
 use crate::cgroup::{Unfit, attributes, session_attributes};
 use crate::config::value::{HidePid, OnLogout};
-use crate::config::{self, Load, Sources};
+use crate::config::{self, Sources};
 use crate::error::{Error, Result};
 use crate::explain::sources_of;
 use crate::host::Host;
 use crate::loopback::address::Address;
 use crate::open::localhost;
 use crate::pam_stack::Directories;
-use crate::plan::{Enforcement, Plan, Sandbox};
-use crate::policy::{Policy, Profile, Subject};
+use crate::plan::{Enforcement, Sandbox};
+use crate::policy::{Choice, Policy, Profile};
 use crate::session::{Session, Stage};
 use crate::state::State;
 use crate::systemd::{Applied, Overridden};
-use crate::{namespace, subject};
+use crate::{loopback, namespace, subject};
 
 /// How long to wait for a login or logout of the user that is under way, and for systemd.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -71,7 +71,11 @@ fn to_user(state: &State, policy: &Policy, uid: u32) -> Option<Change> {
         sessions = sessions_of(state, uid);
         match sessions.last().map(|last| sources_for(&last.service)) {
             None | Some(Sources::System) => bring(state, policy, uid, &mut sessions),
-            Some(other) => bring(state, &load(state, &other)?, uid, &mut sessions),
+            Some(other) => {
+                let policy = config::current(&other, state.directory());
+                let failed = |errors| Error::new("use", "the configuration", errors);
+                bring(state, &policy.map_err(failed)?, uid, &mut sessions)
+            }
         }
     })();
     (!sessions.is_empty()).then_some(Change { uid, user, sessions: sessions.len(), outcome })
@@ -90,25 +94,6 @@ fn sessions_of(state: &State, uid: u32) -> Vec<Session> {
 fn sources_for(service: &str) -> Sources {
     let stack = Directories::of_host().stack(service);
     stack.as_ref().and_then(|stack| stack.line()).map_or(Sources::System, sources_of)
-}
-
-fn load(state: &State, sources: &Sources) -> Result<Policy> {
-    match config::load(sources, state.directory()) {
-        Ok(Load::Current { policy, .. }) => Ok(policy),
-        Ok(Load::Kept { errors, .. }) => Err(Error::new("use", "the configuration", errors)),
-        Err(unusable) => Err(Error::new("use", "the configuration", unusable.errors)),
-    }
-}
-
-/// What the policy wants for a user who is logged in.
-fn plan(policy: &Policy, subject: &Subject, sessions: &[Session], host: &Host) -> Option<Sandbox> {
-    // Some of the sessions' services may be none of ours any more.
-    sessions.iter().rev().find_map(|session| {
-        match Plan::new(policy, subject, &session.service, host) {
-            Plan::Sandbox(sandbox) => Some(*sandbox),
-            Plan::Unconfined(_) => None,
-        }
-    })
 }
 
 /// Holding the user's lock.
@@ -131,20 +116,25 @@ fn bring(state: &State, policy: &Policy, uid: u32, sessions: &mut [Session]) -> 
         return Err(Error::new("change", format!("session {}", elsewhere.id), cause));
     }
     host.prepare_cgroups()?;
-    let mut wanted = plan(policy, &subject, sessions, &host);
-    if let Some(sandbox) = &wanted {
-        host.look_for_disks(&sandbox.confined.profile);
-        wanted = plan(policy, &subject, sessions, &host);
+    // Some of the sessions' services may be none of ours any more.
+    let confined =
+        sessions.iter().rev().find_map(|session| match policy.choose(&subject, &session.service) {
+            Choice::Confined(confined) => Some(*confined),
+            Choice::Unconfined(_) => None,
+        });
+    if let Some(confined) = &confined {
+        host.look_for_disks(&confined.profile);
     }
     let mut back_end = BackEnd::of(state, &host.tree, uid, PATIENCE);
-    let Some(sandbox) = wanted else {
+    let Some(confined) = confined else {
         let (of_user, _) = attributes(&Profile::default(), &host);
         let (of_session, _) = session_attributes(&Profile::default(), &host);
         let (applied, tree) = back_end.limit_anew(uid, &of_user, &of_session, sessions)?;
-        crate::loopback::withdraw(state, &tree, uid, PATIENCE)?;
+        loopback::withdraw(state, &tree, uid, PATIENCE)?;
         let enforcement = Enforcement::without(applied.missing);
         return Ok(InForce { profile: None, enforcement, overridden: Vec::new(), address: None });
     };
+    let sandbox = Sandbox::new(policy, subject, confined, &host);
     let (of_user, of_session) = (&sandbox.attributes, &sandbox.session_attributes);
     let (mut applied, tree) = back_end.limit_anew(uid, of_user, of_session, sessions)?;
     applied.missing.splice(0..0, sandbox.missing.clone());

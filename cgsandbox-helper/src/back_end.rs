@@ -104,6 +104,6 @@ impl<'a> BackEnd<'a> {
 fn limit_user(tree: &Tree, uid: u32, attributes: &[Attribute]) -> Result<(Tree, Vec<Unfit>)> {
     let is_of_cpuset = |it: &Attribute| it.controller == Controller::Cpuset && it.origin.is_some();
     let (of_user, made) = tree.make_user(uid, attributes.iter().any(is_of_cpuset))?;
-    let missing = apply_limits(tree, uid, attributes, &made);
+    let missing = apply_limits(&of_user, uid, attributes, &made);
     Ok((of_user, missing))
 }

@@ -211,6 +211,8 @@ impl Explanation {
             it.controller == Controller::Cpuset && hierarchy == Some(Version::Legacy)
         };
         sandbox.attributes.retain(|it| it.origin.is_some() || !is_v1s_cpuset(it));
+        // A login's own cgroup is new, and has what is asked for alone.
+        sandbox.session_attributes.retain(|it| it.origin.is_some());
         let sessions = is_root.then(|| teardown::logins(state, uid));
         Ok(Outcome::Sandbox(Box::new(Prospect {
             elsewhere: systemd::said_elsewhere(&host.tree, uid, &sandbox.attributes),

@@ -15,7 +15,7 @@ use crate::config::{self, Load, Sources};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::loopback::address::Address;
-use crate::plan::{Enforcement, Plan, Sandbox};
+use crate::plan::{Enforcement, Sandbox};
 use crate::policy::{Choice, Policy, Verdict};
 use crate::refusal::Refusal;
 use crate::session::{Leader, Session, Stage, USER_MANAGER};
@@ -54,7 +54,7 @@ impl Login {
 
 /// What a login is to get, and the host that it is to get it on.
 struct Decided {
-    sandbox: Box<Sandbox>,
+    sandbox: Sandbox,
     host: Host,
     policy: Policy,
     /// Held until the login has a cgroup of its own: till then a `gc` could remove the one
@@ -130,10 +130,8 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     let sharing = state.share_host(patience)?;
     host.prepare_cgroups()?;
     host.look_for_disks(&confined.profile);
-    match Plan::new(&policy, &subject, &login.service, &host) {
-        Plan::Unconfined(_) => Ok(None),
-        Plan::Sandbox(sandbox) => Ok(Some(Decided { sandbox, host, policy, sharing })),
-    }
+    let sandbox = Sandbox::new(&policy, subject, *confined, &host);
+    Ok(Some(Decided { sandbox, host, policy, sharing }))
 }
 
 /// Whether the process that opens is in a sandbox already: it stays there, whoever it becomes.

@@ -61,7 +61,8 @@ impl Plan {
 }
 
 impl Sandbox {
-    fn new(policy: &Policy, subject: Subject, confined: Confined, host: &Host) -> Self {
+    /// For a subject whom the policy confines, on a host whose disks have been looked for.
+    pub fn new(policy: &Policy, subject: Subject, confined: Confined, host: &Host) -> Self {
         let profile = &confined.profile;
         let (attributes, mut missing) = attributes(profile, host);
         let (session_attributes, missing_there) = session_attributes(profile, host);

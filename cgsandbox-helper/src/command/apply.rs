@@ -8,7 +8,7 @@ use super::terminal::{self, Table};
 use super::{Outcome, must_be_root_outside, uid_of};
 use crate::apply::{self, Change, InForce};
 use crate::cgroup::Unfit;
-use crate::config::{self, ConfigErrors, Load, Sources};
+use crate::config::{self, ConfigErrors, Sources};
 use crate::error::Error;
 use crate::plan::Enforcement;
 use crate::state::State;
@@ -49,11 +49,8 @@ fn carry_out(user: Option<&str>) -> Result<Vec<Change>, Hindrance> {
     let state = State::of_host();
     must_be_root_outside(&state, "change", "other users' sandboxes").map_err(Hindrance::Error)?;
     let asked = user.map(uid_of).transpose().map_err(Hindrance::Error)?;
-    let policy = match config::load(&Sources::System, state.directory()) {
-        Ok(Load::Current { policy, .. }) => policy,
-        Ok(Load::Kept { errors, .. }) => return Err(Hindrance::Configuration(errors)),
-        Err(unusable) => return Err(Hindrance::Configuration(unusable.errors)),
-    };
+    let policy = config::current(&Sources::System, state.directory());
+    let policy = policy.map_err(Hindrance::Configuration)?;
     let changes = apply::apply(&state, &policy, asked).map_err(Hindrance::Error)?;
     changes.iter().for_each(|change| change.log(&state));
     Ok(changes)

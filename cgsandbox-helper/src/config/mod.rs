@@ -94,6 +94,15 @@ pub fn in_force(state: &Path) -> Option<Policy> {
     }
 }
 
+/// [`load`] for who has no use for an older policy: the present one, or what is wrong with it.
+pub fn current(sources: &Sources, state_dir: &Path) -> Result<Policy, ConfigErrors> {
+    match load(sources, state_dir) {
+        Ok(Load::Current { policy, .. }) => Ok(policy),
+        Ok(Load::Kept { errors, .. }) => Err(errors),
+        Err(unusable) => Err(unusable.errors),
+    }
+}
+
 /// A file of any owner, with the drop-ins beside it, for a check before it is installed.
 ///
 /// Gives warnings where a login would refuse to read the file as it is.

@@ -21,8 +21,10 @@ fn tasks_max(host: &Host, user: &str) -> Option<u64> {
 /// The same of a session.
 fn session_tasks_max(host: &Host, user: &str, session: &Session<'_>) -> Option<u64> {
     let cgroup = host.users_cgroup(user, "pids");
-    let leaf = host.cgroup_of(session.shell());
-    let leaf = leaf.trim().rsplit('/').next().unwrap();
+    let cgroups = host.cgroup_of(session.shell());
+    // Not all hierarchies of the machine's need be the host's.
+    let mut leaves = cgroups.lines().filter_map(|line| line.rsplit('/').next());
+    let leaf = leaves.find(|leaf| leaf.starts_with("session-")).unwrap();
     host.read(cgroup.join(leaf).join("pids.max")).unwrap().trim().parse().ok()
 }
 
@@ -91,12 +93,10 @@ fn a_profile_that_is_another_now_is_shown_and_counts_at_logout() {
     let host = host("[profile.default]\n[profile.other]\non_logout = \"kill\"\ntasks_max = 60\n");
     let mut alice = host.spawn_session("alice");
     alice.sh("setsid sleep 1000 >/dev/null 2>&1 </dev/null &");
-    let rules = format!(
-        "version = 1\ncgroup_root = \"{}\"\n[profile.other]\non_logout = \"kill\"\ntasks_max = 60\n\
+    host.set_policy(
+        "[profile.other]\non_logout = \"kill\"\ntasks_max = 60\n\
          [[rule]]\nmatch = \"alice\"\nprofile = \"other\"\n",
-        host.cgroup_root()
     );
-    host.write("/etc/cgsandbox/cgsandbox.toml", rules);
     apply(&host);
     let status = host.sh("cgsandbox status alice");
     assert!(status.contains("other"), "{status}");
@@ -110,12 +110,7 @@ fn who_is_exempt_now_has_no_limits_any_more() {
     let host = host("[profile.default]\ntasks_max = 60\nsession_tasks_max = 50\n");
     let alice = host.spawn_session("alice");
     let bob = host.spawn_session("bob");
-    let policy = format!(
-        "version = 1\ncgroup_root = \"{}\"\nexempt = [\"alice\"]\n[profile.default]\ntasks_max = 60\n\
-         [[rule]]\nmatch = \"*\"\nprofile = \"default\"\n",
-        host.cgroup_root()
-    );
-    host.write("/etc/cgsandbox/cgsandbox.toml", policy);
+    host.set_policy("exempt = [\"alice\"]\n[profile.default]\ntasks_max = 60\n");
     apply(&host);
     assert_eq!((tasks_max(&host, "alice"), tasks_max(&host, "bob")), (None, Some(60)));
     assert_eq!(session_tasks_max(&host, "alice", &alice), None);

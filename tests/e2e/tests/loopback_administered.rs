@@ -61,7 +61,10 @@ fn a_changed_policy_reaches_running_sessions(anew: impl Fn(&Host)) {
 
 #[test]
 fn a_policy_that_changes_reaches_running_sessions_at_the_next_login() {
-    a_changed_policy_reaches_running_sessions(|host| drop(session(host, "alice")));
+    a_changed_policy_reaches_running_sessions(|host| {
+        drop(session(host, "alice"));
+        host.wait_log(&["event=session_open", "user=alice", "enforced=full"]);
+    });
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn sandbox(prospect: &Prospect) -> Value {
         "settings": confined.profile.settings().iter().map(setting).collect::<Vec<_>>(),
         "backend": prospect.tree.back_end(),
         "cgroup_files": sandbox.attributes.iter().map(|a| file(prospect, a)).collect::<Vec<_>>(),
-        "session_cgroup_files": sandbox.session_attributes.iter().filter(|it| it.origin.is_some()).map(of_session).collect::<Vec<_>>(),
+        "session_cgroup_files": sandbox.session_attributes.iter().map(of_session).collect::<Vec<_>>(),
         "elsewhere": prospect.elsewhere,
         "rlimits": sandbox.rlimits.iter().map(rlimit).collect::<Vec<_>>(),
         "hidepid": sandbox.hidepid.to_string(),

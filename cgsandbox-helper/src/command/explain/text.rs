@@ -219,11 +219,10 @@ fn effects(prospect: &Prospect) -> String {
             text += &format!("    {:widest$}  {value}", attribute.file);
         }
     }
-    let of_session = sandbox.session_attributes.iter().filter(|it| it.origin.is_some());
-    for (at, attribute) in of_session.enumerate() {
-        if at == 0 {
-            text += "  the login's own cgroup in there\n";
-        }
+    if !sandbox.session_attributes.is_empty() {
+        text += "  the login's own cgroup in there\n";
+    }
+    for attribute in &sandbox.session_attributes {
         let value = value(prospect, attribute);
         text += &format!("    {:widest$}  {value}\n", attribute.file);
     }
