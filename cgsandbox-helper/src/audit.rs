@@ -14,6 +14,7 @@ use std::time::Duration;
 use cgsandbox_protocol::add_field;
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
+use crate::error::Error;
 use crate::state::State;
 
 /// How long a line may wait for the daemon; after one that did in vain, no other waits.
@@ -58,6 +59,13 @@ impl Event {
             Some(value) => self.with(key, value),
             None => self,
         }
+    }
+
+    /// Adds what failed: `operation=`, `object=` and `cause=`.
+    pub fn with_error(self, error: &Error) -> Self {
+        self.with("operation", &error.operation)
+            .with("object", &error.object)
+            .with("cause", &error.cause)
     }
 
     /// The line, without what syslog puts before it.

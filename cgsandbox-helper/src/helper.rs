@@ -26,11 +26,7 @@ pub fn main() -> ExitCode {
     match serve(&channel) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            Event::new(Level::Error, "degraded")
-                .with("operation", &error.operation)
-                .with("object", &error.object)
-                .with("cause", &error.cause)
-                .send(&State::of_host());
+            Event::new(Level::Error, "degraded").with_error(&error).send(&State::of_host());
             ExitCode::FAILURE
         }
     }

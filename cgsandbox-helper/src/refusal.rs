@@ -65,11 +65,7 @@ impl Refusal {
             Refusal::Strict(missing) => {
                 event.with("reason", "strict").with("missing", Unfit::reasons(&missing))
             }
-            Refusal::Failed(error) => event
-                .with("reason", "error")
-                .with("operation", error.operation)
-                .with("object", error.object)
-                .with("cause", error.cause),
+            Refusal::Failed(error) => event.with("reason", "error").with_error(&error),
         };
         event.send(state);
         let message = match verdict {

@@ -206,10 +206,5 @@ pub fn forget_unused(state: &State) {
 }
 
 fn complain(state: &State, uid: u32, error: &Error) {
-    Event::new(Level::Error, "degraded")
-        .with("uid", uid)
-        .with("operation", &error.operation)
-        .with("object", &error.object)
-        .with("cause", &error.cause)
-        .send(state);
+    Event::new(Level::Error, "degraded").with("uid", uid).with_error(error).send(state);
 }
