@@ -11,7 +11,6 @@ use crate::cgroup::{Unfit, attributes, session_attributes};
 use crate::config::value::{HidePid, OnLogout};
 use crate::config::{self, Sources};
 use crate::error::{Error, Result};
-use crate::explain::sources_of;
 use crate::host::Host;
 use crate::loopback::address::Address;
 use crate::open::localhost;
@@ -52,30 +51,37 @@ pub struct InForce {
     pub address: Option<Address>,
 }
 
-/// Brings everybody's sandbox, or that of uid `asked` alone, to what `policy` says, which is the
-/// system's. Whose PAM service names a configuration of its own gets that one's.
-pub fn apply(state: &State, policy: &Policy, asked: Option<u32>) -> Result<Vec<Change>> {
+/// Brings everybody's sandbox, or that of uid `asked` alone, to what `policy` says, which is that
+/// of `sources`. Whose PAM service goes by another configuration gets that one's.
+pub fn apply(
+    state: &State,
+    sources: &Sources,
+    policy: &Policy,
+    asked: Option<u32>,
+) -> Result<Vec<Change>> {
     state.prepare()?;
     state.publish_on_error(policy.on_error)?;
     let uids = asked.map_or_else(|| state.users(), |uid| vec![uid]);
-    Ok(uids.into_iter().filter_map(|uid| to_user(state, policy, uid)).collect())
+    let change = |uid| to_user(state, sources, policy, uid);
+    Ok(uids.into_iter().filter_map(change).collect())
 }
 
 /// None where the user has no session.
-fn to_user(state: &State, policy: &Policy, uid: u32) -> Option<Change> {
+fn to_user(state: &State, sources: &Sources, policy: &Policy, uid: u32) -> Option<Change> {
     let mut sessions = sessions_of(state, uid);
     let user = sessions.last()?.user.clone();
     let outcome = (|| {
         let _sharing = state.share_host(PATIENCE)?;
         let _lock = state.lock(uid, PATIENCE)?;
         sessions = sessions_of(state, uid);
-        match sessions.last().map(|last| sources_for(&last.service)) {
-            None | Some(Sources::System) => bring(state, policy, uid, &mut sessions),
-            Some(other) => {
+        let own = |last: &Session| Directories::of_host().configuration_of(&last.service);
+        match sessions.last().map(own) {
+            Some(other) if other != *sources => {
                 let policy = config::current(&other, state.directory());
                 let failed = |errors| Error::new("use", "the configuration", errors);
                 bring(state, &policy.map_err(failed)?, uid, &mut sessions)
             }
+            _ => bring(state, policy, uid, &mut sessions),
         }
     })();
     (!sessions.is_empty()).then_some(Change { uid, user, sessions: sessions.len(), outcome })
@@ -88,12 +94,6 @@ fn sessions_of(state: &State, uid: u32) -> Vec<Session> {
         ids.iter().filter_map(|id| Session::read(state, uid, id)).collect();
     sessions.sort_by_key(|session| session.since_boot_ms);
     sessions
-}
-
-/// The configuration that logins through `service` go by.
-fn sources_for(service: &str) -> Sources {
-    let stack = Directories::of_host().stack(service);
-    stack.as_ref().and_then(|stack| stack.line()).map_or(Sources::System, sources_of)
 }
 
 /// Holding the user's lock.
@@ -171,9 +171,7 @@ impl Change {
                 .send(state),
             Err(error) => self
                 .describe(Event::new(Level::Error, "policy_applied"))
-                .with("operation", &error.operation)
-                .with("object", &error.object)
-                .with("cause", &error.cause)
+                .with_error(error)
                 .send(state),
         }
     }

@@ -120,16 +120,11 @@ pub fn explain(user: &str, service: &str) -> Result<Explanation> {
     Ok(explanation)
 }
 
-/// The configuration that the module names to the helper.
-pub fn sources_of(line: &Line) -> Sources {
-    line.argument("config").map_or(Sources::System, |path| Sources::File(path.into()))
-}
-
 impl Explanation {
     fn look(&mut self) -> Result<()> {
         let state = State::of_host();
         let is_root = nix::unistd::geteuid().is_root();
-        let sources = self.line.as_ref().map_or(Sources::System, sources_of);
+        let sources = self.line.as_ref().map_or(Sources::System, Line::configuration);
         if namespace::is_inside(&state) {
             self.unknown.push("what is in /run/cgsandbox: it cannot be seen from inside a sandbox");
         }

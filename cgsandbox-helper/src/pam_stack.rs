@@ -1,6 +1,6 @@
 //! A service's PAM stack as Linux-PAM reads it (pam.conf(5)): where our line is in it.
 //!
-//! Only to tell an administrator; nothing of a login depends on it.
+//! For the administrator's commands; a login is told all it needs by the module.
 
 mod control;
 mod edit;
@@ -14,6 +14,8 @@ pub use mistake::Mistake;
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Sources;
+
 /// What our module's file is called.
 pub const MODULE: &str = "pam_cgsandbox.so";
 
@@ -22,6 +24,9 @@ const DEEPEST: usize = 16;
 
 /// The service whose lines count for services that have none.
 const DEFAULT_SERVICE: &str = "other";
+
+/// The service of OpenSSH's daemon.
+const SSH: &str = "sshd";
 
 /// Where the stacks are, first things first.
 #[derive(Debug, Clone)]
@@ -91,6 +96,11 @@ impl Line {
     pub fn argument(&self, key: &str) -> Option<&str> {
         self.arguments.iter().rev().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     }
+
+    /// The configuration that the module names to the helper.
+    pub fn configuration(&self) -> Sources {
+        self.argument("config").map_or(Sources::System, |path| Sources::File(path.into()))
+    }
 }
 
 impl Stack {
@@ -127,6 +137,11 @@ impl Stack {
     }
 }
 
+/// The configuration that this host's logins by SSH go by.
+pub fn configuration_of_ssh() -> Sources {
+    Directories::of_host().configuration_of(SSH)
+}
+
 impl Directories {
     /// This host's.
     pub fn of_host() -> Self {
@@ -149,6 +164,12 @@ impl Directories {
                 stack.or(own)
             }
         }
+    }
+
+    /// The configuration that logins through `service` go by.
+    pub fn configuration_of(&self, service: &str) -> Sources {
+        let stack = self.stack(service);
+        stack.as_ref().and_then(Stack::line).map_or(Sources::System, Line::configuration)
     }
 
     /// The stack of `service` were `text` its file's.

@@ -8,6 +8,7 @@ use super::{Outcome, terminal};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::loopback;
+use crate::pam_stack::configuration_of_ssh;
 use crate::state::State;
 use crate::subject;
 
@@ -41,7 +42,7 @@ pub(super) fn run(user: &str, as_json: bool) -> Outcome {
 /// What the user has while logged in; else what the next login gets.
 fn look(user: &str) -> Result<Option<[IpAddr; 2]>> {
     let state = State::of_host();
-    let policy = config::in_force(state.directory()).ok_or_else(|| {
+    let policy = config::in_force(&configuration_of_ssh(), state.directory()).ok_or_else(|| {
         let cause = "it has errors, and none has parsed before; run: cgsandbox check";
         Error::new("use", "the configuration", cause)
     })?;

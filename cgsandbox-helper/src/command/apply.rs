@@ -8,8 +8,9 @@ use super::terminal::{self, Table};
 use super::{Outcome, must_be_root_outside, uid_of};
 use crate::apply::{self, Change, InForce};
 use crate::cgroup::Unfit;
-use crate::config::{self, ConfigErrors, Sources};
+use crate::config::{self, ConfigErrors};
 use crate::error::Error;
+use crate::pam_stack::configuration_of_ssh;
 use crate::plan::Enforcement;
 use crate::state::State;
 
@@ -49,9 +50,10 @@ fn carry_out(user: Option<&str>) -> Result<Vec<Change>, Hindrance> {
     let state = State::of_host();
     must_be_root_outside(&state, "change", "other users' sandboxes").map_err(Hindrance::Error)?;
     let asked = user.map(uid_of).transpose().map_err(Hindrance::Error)?;
-    let policy = config::current(&Sources::System, state.directory());
+    let sources = configuration_of_ssh();
+    let policy = config::current(&sources, state.directory());
     let policy = policy.map_err(Hindrance::Configuration)?;
-    let changes = apply::apply(&state, &policy, asked).map_err(Hindrance::Error)?;
+    let changes = apply::apply(&state, &sources, &policy, asked).map_err(Hindrance::Error)?;
     changes.iter().for_each(|change| change.log(&state));
     Ok(changes)
 }

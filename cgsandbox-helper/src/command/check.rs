@@ -6,8 +6,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Outcome, terminal};
-use crate::config::{self, ConfigErrors, Problem, Severity, SourceText, Sources};
+use crate::config::{self, ConfigErrors, Problem, Severity, SourceText};
 use crate::loopback::ports::Free;
+use crate::pam_stack::configuration_of_ssh;
 use crate::policy::Policy;
 use crate::subject;
 
@@ -21,7 +22,7 @@ struct Findings {
 pub(super) fn run(file: Option<&Path>, as_json: bool) -> Outcome {
     let findings = match file {
         Some(file) => config::read_draft(file),
-        None => config::read(&Sources::System).map(|texts| (texts, Vec::new())),
+        None => config::read(&configuration_of_ssh()).map(|texts| (texts, Vec::new())),
     };
     let findings = findings
         .and_then(|(texts, warnings)| examine(texts, warnings))

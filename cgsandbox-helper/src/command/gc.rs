@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Outcome, must_be_root_outside, terminal};
 use crate::config;
 use crate::gc::{self, Collected};
+use crate::pam_stack::configuration_of_ssh;
 use crate::state::State;
 
 pub(super) fn run(as_json: bool) -> Outcome {
@@ -27,7 +28,7 @@ fn collect() -> crate::error::Result<Collected> {
     let state = State::of_host();
     must_be_root_outside(&state, "collect", "other users' leftovers")?;
     // A broken configuration is no reason to leave things lying about.
-    let root = match config::in_force(state.directory()) {
+    let root = match config::in_force(&configuration_of_ssh(), state.directory()) {
         Some(policy) => {
             state.prepare()?;
             // After a boot this is what tells the module, before the first login does.

@@ -18,6 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::namespace;
+use crate::pam_stack::configuration_of_ssh;
 use crate::state::State;
 use crate::subject;
 
@@ -160,6 +161,6 @@ fn must_be_root_outside(state: &State, operation: &'static str, object: &str) ->
 /// The cgroup above all users', as logins have it now: a broken configuration is no reason
 /// to see nothing.
 fn cgroup_root(state: &State) -> String {
-    let policy = config::in_force(state.directory());
+    let policy = config::in_force(&configuration_of_ssh(), state.directory());
     policy.map_or(config::DEFAULT_CGROUP_ROOT.to_owned(), |policy| policy.cgroup_root)
 }

@@ -86,9 +86,9 @@ pub fn read(sources: &Sources) -> Result<Vec<SourceText>, ConfigErrors> {
     }
 }
 
-/// The policy that the host's logins go by now, current or kept; none where neither can be used.
-pub fn in_force(state: &Path) -> Option<Policy> {
-    match preview(&Sources::System, state) {
+/// The policy that logins go by now, current or kept; none where neither can be used.
+pub fn in_force(sources: &Sources, state: &Path) -> Option<Policy> {
+    match preview(sources, state) {
         Ok(Load::Current { policy, .. } | Load::Kept { policy, .. }) => Some(policy),
         Err(_) => None,
     }

@@ -21,10 +21,9 @@ use serde::Serialize;
 
 use crate::config::Sources;
 use crate::error::{Error, Result};
-use crate::explain::sources_of;
 use crate::host::Host;
 use crate::namespace;
-use crate::pam_stack::Directories;
+use crate::pam_stack::{Directories, Line};
 use crate::state::State;
 use configuration::Configuration;
 use pam::Surroundings;
@@ -91,7 +90,8 @@ impl Finding {
 
 /// What there is to say of the line in the stack of `service`.
 pub(crate) fn service(directories: &Directories, service: &str) -> Vec<Finding> {
-    let configuration = Configuration::load(&Sources::System, &State::of_host());
+    let configuration =
+        Configuration::load(&directories.configuration_of(service), &State::of_host());
     pam::look_at(directories, service, &Surroundings::of_host(&configuration))
 }
 
@@ -113,7 +113,7 @@ pub fn examine(user: Option<&str>) -> Result<Vec<Finding>> {
     }
     let directories = Directories::of_host();
     let ssh_line = directories.stack("sshd").and_then(|stack| stack.line().cloned());
-    let sources = ssh_line.as_ref().map_or(Sources::System, sources_of);
+    let sources = ssh_line.as_ref().map_or(Sources::System, Line::configuration);
     let configuration = Configuration::load(&sources, &state);
     let modules = files::modules();
     let around = Surroundings::of_host(&configuration);

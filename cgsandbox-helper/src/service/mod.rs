@@ -291,7 +291,8 @@ fn helper_must_start(service: &str) -> Result<()> {
 /// The services that the configuration is for; an error where none can be used, for then every
 /// login but root's would be refused, or have no sandbox.
 fn configured_services(service: &str) -> Result<Vec<String>> {
-    let policy = config::in_force(State::of_host().directory()).ok_or_else(|| {
+    let sources = Directories::of_host().configuration_of(service);
+    let policy = config::in_force(&sources, State::of_host().directory()).ok_or_else(|| {
         let cause = "no configuration can be used; mend it first, and run: cgsandbox check";
         Error::new("enable", service, cause)
     })?;

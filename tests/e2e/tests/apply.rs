@@ -1,7 +1,7 @@
 //! A policy that changes while users are logged in, and is applied without a login.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use cgsandbox_rig::{Host, Session, eventually};
+use cgsandbox_rig::{Host, Session, eventually, patience};
 
 fn host(policy: &str) -> Host {
     Host::build().user("alice").user("bob").policy(policy).start()
@@ -211,26 +211,52 @@ fn a_session_below_another_root_keeps_what_it_has() {
     alice.logout();
 }
 
-/// Whose sshd has a line with `config=` goes by that one.
+/// Whose sshd has a line with `config=` goes by that one, and so do the commands.
 #[test]
-fn a_service_with_a_configuration_of_its_own_keeps_to_it() {
+fn a_line_with_a_configuration_of_its_own_is_what_counts() {
     let own = "/etc/cgsandbox/own.toml";
     let host = Host::build()
         .user("alice")
-        .policy("[profile.default]\n")
+        .policy("on_error = \"allow\"\n[profile.default]\n")
         .module_arguments(&format!("config={own}"))
         .start();
-    let policy = |max: u64| {
-        format!(
-            "version = 1\ncgroup_root = \"{}\"\n[profile.default]\ntasks_max = {max}\n\
-             [[rule]]\nmatch = \"*\"\nprofile = \"default\"\n",
-            host.cgroup_root()
-        )
-    };
-    host.write(own, policy(60));
+    host.write(own, own_policy(&host, "sshd", 60));
     let alice = host.spawn_session("alice");
     assert_eq!(tasks_max(&host, "alice"), Some(60));
-    host.write(own, policy(70));
+    host.write(own, own_policy(&host, "sshd", 70));
+    let checked = host.as_root(["cgsandbox", "check"]).run().ok().to_owned();
+    assert!(checked.contains(own) && !checked.contains("cgsandbox.toml"), "{checked}");
+    apply(&host);
+    assert_eq!(tasks_max(&host, "alice"), Some(70));
+    // What is done with a login when nobody can be asked is that configuration's word, too.
+    host.as_root(["cgsandbox", "gc"]).run().ok();
+    assert_eq!(host.sh("readlink /run/cgsandbox/on_error").trim(), "deny");
+    host.write(own, "wrong");
+    for command in ["apply", "check"] {
+        let told = host.as_root(["cgsandbox", command]).run();
+        assert!(told.status != 0 && told.stderr.contains("own.toml:1:6"), "{}", told.stderr);
+    }
+    assert_eq!(tasks_max(&host, "alice"), Some(70));
+    alice.logout();
+    host.assert_nothing_left();
+}
+
+/// Another service's line may name another configuration than sshd's.
+#[test]
+fn who_came_through_another_service_keeps_to_its_configuration() {
+    let own = "/etc/cgsandbox/own.toml";
+    let host = Host::build().user("alice").policy("[profile.default]\ntasks_max = 50\n").start();
+    let session = format!("sed -n '/pam_cgsandbox/s|$| config={own}|p' /etc/pam.d/sshd");
+    host.sh(&format!(
+        "{{ echo auth sufficient pam_rootok.so; echo account required pam_permit.so; {session}; }} \
+         >/etc/pam.d/su"
+    ));
+    host.write(own, own_policy(&host, "su", 60));
+    let mut alice = host.as_root(["su", "alice", "-c", "read -r line"]).start();
+    let file = host.users_cgroup("alice", "pids").join("pids.max");
+    eventually("alice is in her cgroup", 10.0, || host.exists(&file));
+    assert_eq!(tasks_max(&host, "alice"), Some(60));
+    host.write(own, own_policy(&host, "su", 70));
     apply(&host);
     assert_eq!(tasks_max(&host, "alice"), Some(70));
     host.write(own, "wrong");
@@ -238,6 +264,16 @@ fn a_service_with_a_configuration_of_its_own_keeps_to_it() {
     assert_eq!(applied.status, 1);
     assert!(applied.stderr.contains("own.toml"), "{}", applied.stderr);
     assert_eq!(tasks_max(&host, "alice"), Some(70));
-    alice.logout();
+    alice.send(b"\n");
+    assert_eq!(alice.finish(patience(20.0)).status, 0);
     host.assert_nothing_left();
+}
+
+fn own_policy(host: &Host, service: &str, tasks_max: u64) -> String {
+    format!(
+        "version = 1\nservices = [\"{service}\"]\ncgroup_root = \"{}\"\n\
+         [profile.default]\ntasks_max = {tasks_max}\n\
+         [[rule]]\nmatch = \"*\"\nprofile = \"default\"\n",
+        host.cgroup_root()
+    )
 }
