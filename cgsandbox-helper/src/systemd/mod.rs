@@ -125,7 +125,11 @@ impl<'a> Manager<'a> {
                 }),
                 (Some(_), None) => wanted.push(property),
                 // An earlier login's: the policy was another then.
-                (None, None) if files.has_own(setting) => wanted.push(reset(&property, &files)),
+                (None, None) if files.has_own(setting) => {
+                    let before = reset(&property, &files);
+                    let is_in_use = self.tree.has_user(self.uid);
+                    wanted.push(if is_in_use { before.for_processes() } else { before });
+                }
                 (None, _) => {}
             }
         }

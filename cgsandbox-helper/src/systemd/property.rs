@@ -1,4 +1,4 @@
-//! Limits in systemd's words: the properties of systemd.resource-control(5). Pure.
+//! Limits in systemd's words: the properties of systemd.resource-control(5).
 
 use zbus::zvariant::Value;
 
@@ -14,6 +14,12 @@ const OF_DISKS: [(&str, &str, &str); 4] = [
     ("IOReadIOPSMax", "riops", "blkio.throttle.read_iops_device"),
     ("IOWriteIOPSMax", "wiops", "blkio.throttle.write_iops_device"),
 ];
+
+/// What the kernel could ever run on: what is added later is not left out.
+const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
+
+/// More than any kernel is built for; what a unit file says is not counted up to without an end.
+const MOST_CPUS: usize = 1 << 16;
 
 /// One property of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +102,23 @@ impl Property {
         }
         match self.amount {
             Amount::Number(_) => with(self.name, Amount::Number(scaled(text)?)),
+            Amount::Cpus(_) => {
+                let list: Vec<&str> = text.split([' ', '\t', ',']).collect();
+                with(self.name, Amount::Cpus(mask(&list.join(","))?))
+            }
             _ => None,
+        }
+    }
+
+    /// For a unit that processes are in: where it is to name no CPUs, it names all of them. The
+    /// kernel takes no empty list then (cpuset(7), ENOSPC), and the old one would stay.
+    pub fn for_processes(self) -> Property {
+        let all = || mask(std::fs::read_to_string(POSSIBLE_CPUS).ok()?.trim());
+        match self.amount {
+            Amount::Cpus(cpus) if cpus.is_empty() => {
+                Property { amount: Amount::Cpus(all().unwrap_or_default()), ..self }
+            }
+            _ => self,
         }
     }
 
@@ -206,7 +228,8 @@ fn mask(list: &str) -> Option<Vec<u8>> {
     let mut mask = Vec::new();
     for range in list.split(',').filter(|range| !range.is_empty()) {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        for cpu in first.parse::<usize>().ok()?..=last.parse::<usize>().ok()? {
+        let last = last.parse().ok().filter(|last| *last < MOST_CPUS)?;
+        for cpu in first.parse::<usize>().ok()?..=last {
             if mask.len() <= cpu / 8 {
                 mask.resize(cpu / 8 + 1, 0);
             }
@@ -274,5 +297,21 @@ mod tests {
         assert_eq!(written("4K"), Some(("TasksMax", Amount::Number(4096))));
         assert_eq!(written("50%"), Some(("TasksMaxScale", Amount::Share(u32::MAX / 2))));
         assert_eq!(written("many"), None);
+        let cpus = Property { name: "AllowedCPUs", amount: Amount::Cpus(vec![1]), directive: None };
+        let written = |text: &str| cpus.as_written(text).map(|it| it.amount);
+        assert_eq!(written("0-1, 3 8"), Some(Amount::Cpus(vec![0b1011, 1])));
+        assert_eq!(written(""), Some(Amount::Cpus(vec![])));
+        assert_eq!(written("all"), None);
+        assert_eq!(written("0-99999999999"), None);
+    }
+
+    #[test]
+    fn processes_are_let_onto_all_cpus_by_their_names() {
+        let cpus =
+            |mask| Property { name: "AllowedCPUs", amount: Amount::Cpus(mask), directive: None };
+        assert_eq!(cpus(vec![2]).for_processes(), cpus(vec![2]));
+        let Amount::Cpus(all) = cpus(vec![]).for_processes().amount else { unreachable!() };
+        let bits: u32 = all.iter().map(|byte| byte.count_ones()).sum();
+        assert!(std::thread::available_parallelism().is_ok_and(|n| bits as usize >= n.get()));
     }
 }

@@ -128,3 +128,34 @@ fn apply_brings_slice_and_scope_to_the_policy() {
     held.logout();
     machine.assert_nothing_left();
 }
+
+/// The kernel takes no empty list for a cgroup with processes, and the neighbour keeps systemd from
+/// taking the controller away.
+#[test]
+fn cpus_are_lifted_while_processes_run() {
+    let policy = |of_alice: &str| {
+        format!(
+            "[profile.default]\nallowed_cpus = \"0\"\n[profile.alice]\n{of_alice}\
+             [[rule]]\nmatch = \"alice\"\nprofile = \"alice\"\n"
+        )
+    };
+    let machine = Machine::build().user("alice").user("bob").policy(&policy("")).start();
+    let all = machine.sh("sed -n 's/^Cpus_allowed_list:\t//p' /proc/1/status");
+    let _bob = machine.session("bob");
+    let mut held = machine.session("alice");
+    let mut cpus = || held.sh("sed -n 's/^Cpus_allowed_list:\t//p' /proc/self/status");
+    assert_eq!(cpus(), all);
+    for (of_alice, expected) in
+        [("allowed_cpus = \"1\"\n", "1"), ("", &all), ("allowed_cpus = \"0\"\n", "0"), ("", &all)]
+    {
+        machine.set_policy(&policy(of_alice));
+        machine.sh("cgsandbox apply alice");
+        assert_eq!(cpus(), expected, "{of_alice}");
+    }
+    machine.sh("systemctl daemon-reload");
+    assert_eq!(cpus(), all);
+    held.logout();
+    machine.wait_until_gone("alice");
+    let mut again = machine.session("alice");
+    assert_eq!(again.sh("sed -n 's/^Cpus_allowed_list:\t//p' /proc/self/status"), all);
+}
