@@ -75,6 +75,21 @@ impl Findings {
             let (quick, slow) = (close(&row.back_to_back), close(&row.with_gaps));
             println!("{}: closing takes {quick:.3} and {slow:.3} at p50", stack.title());
         }
+        let grown = [Stack::Permit, Stack::Exec, Stack::Namespace].map(|stack| {
+            let (quick, slow) = self.growth(stack);
+            format!("{} x {quick:.2} and x {slow:.2}", stack.title())
+        });
+        println!("{} users held: {}", self.held, grown.join(", "));
+    }
+
+    /// What a login takes beside those who are held, of what it takes without them, at p50.
+    fn growth(&self, stack: Stack) -> (f64, f64) {
+        let of = |rows: &[Row]| {
+            let row = rows.iter().find(|row| row.stack == stack).expect("it was measured");
+            (p50(&row.back_to_back), p50(&row.with_gaps))
+        };
+        let (alone, crowded) = (of(&self.crowd.alone), of(&self.crowd.crowded));
+        (crowded.0 / alone.0, crowded.1 / alone.1)
     }
 
     fn judge_back_to_back(&self) {
@@ -120,17 +135,10 @@ impl Findings {
     }
 
     fn judge_crowd(&self) {
-        let pairs = self.crowd.alone.iter().zip(&self.crowd.crowded);
-        let ours = |stack| match stack {
-            Stack::First => Some("first"),
-            Stack::Later => Some("later"),
-            Stack::Localhost => Some("private"),
-            _ => None,
-        };
-        for (which, (alone, crowded)) in pairs.filter_map(|pair| Some((ours(pair.0.stack)?, pair)))
+        for (which, stack) in
+            [("first", Stack::First), ("private", Stack::Localhost), ("later", Stack::Later)]
         {
-            let quick = p50(&crowded.back_to_back) / p50(&alone.back_to_back);
-            let slow = p50(&crowded.with_gaps) / p50(&alone.with_gaps);
+            let (quick, slow) = self.growth(stack);
             verdict(
                 &format!("{} users held, {which} login <= x {CROWD_RATIO}", self.held),
                 quick.max(slow) <= CROWD_RATIO,
