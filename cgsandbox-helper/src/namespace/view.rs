@@ -27,8 +27,9 @@ const INSIDE: &str = "inside-a-sandbox";
 /// Mounts it all in the mount namespace that this process is in.
 pub fn furnish(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<()> {
     hide_processes(hidepid)?;
-    hide_cgroups(tree, uid)?;
-    hide_state(state)
+    let covers = Covers::over(state)?;
+    hide_cgroups(&covers, tree, uid)?;
+    covers.hide_themselves()
 }
 
 /// Changes how much the /proc of the mount namespace that this process is in shows.
@@ -101,30 +102,20 @@ fn other_procfs(mountinfo: &str) -> Vec<String> {
 
 /// Shows, of all users' cgroups, this one's: names, members and numbers of the others
 /// would tell who is logged in and what they run.
-fn hide_cgroups(tree: &Tree, uid: u32) -> Result<()> {
-    // The same empty directory serves all hierarchies of v1.
-    let mut legacy = None;
+fn hide_cgroups(covers: &Covers, tree: &Tree, uid: u32) -> Result<()> {
     for hierarchy in tree.hierarchies() {
         let (root, own) = (tree.root_in(hierarchy), tree.user_in(hierarchy, uid));
         let about = |e: Errno| Error::os("hide other users' cgroups at", root.display())(e);
         let view = copy_mount(CWD, &own).map_err(about)?;
         let files = files_of_root(hierarchy, &root).map_err(about)?;
-        let cover = match &legacy {
-            // It is attached: before Linux 6.15 no other mount can be copied.
-            Some(attached) => copy_mount(attached, Path::new("")).map_err(about)?,
-            None => new_tmpfs()?,
-        };
+        // The same directory serves all hierarchies of v1.
+        let cover = covers.cover(match hierarchy.version {
+            Version::Unified => "v2",
+            Version::Legacy => "v1",
+        })?;
         attach(&cover, &root).map_err(about)?;
-        match DirBuilder::new().mode(0o755).create(&own) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(Error::os("create", own.display())(error));
-            }
-            _ => {}
-        }
+        make_empty_directory(&own)?;
         attach(&view, &own).map_err(about)?;
-        if hierarchy.version == Version::Legacy {
-            legacy.get_or_insert(cover);
-        }
         for (name, file) in files {
             let path = root.join(name);
             let missing = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
@@ -156,19 +147,53 @@ fn copy_mount(from: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
     open_tree(from, path, flags)
 }
 
-/// Puts an empty directory over our state.
-fn hide_state(state: &State) -> Result<()> {
-    let directory = state.directory();
-    let about = |e: Errno| Error::os("hide", directory.display())(e);
-    attach(&new_tmpfs()?, directory).map_err(about)?;
-    let marker = directory.join(INSIDE);
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o444)
-        .open(&marker)
-        .map(drop)
-        .map_err(Error::os("create", marker.display()))
+/// The directories that are put over what is not to be seen, all of one tmpfs: the kernel walks
+/// the file systems of all users with every cgroup that it removes.
+struct Covers<'s> {
+    /// Of our state; the tmpfs is over it.
+    directory: &'s Path,
+}
+
+impl<'s> Covers<'s> {
+    /// Makes them, over our state to begin with: before Linux 6.15 only a mount that is somewhere
+    /// can be copied.
+    fn over(state: &'s State) -> Result<Self> {
+        let directory = state.directory();
+        let about = |e: Errno| Error::os("hide", directory.display())(e);
+        attach(&new_tmpfs()?, directory).map_err(about)?;
+        Ok(Self { directory })
+    }
+
+    /// The one of that name, mounted nowhere yet.
+    fn cover(&self, name: &str) -> Result<OwnedFd> {
+        let path = self.directory.join(name);
+        make_empty_directory(&path)?;
+        copy_mount(CWD, &path).map_err(Error::os("copy the mount of", path.display()))
+    }
+
+    /// Puts one over all of them: nothing of them is to be seen where our state would be, but the
+    /// word that this is a sandbox.
+    fn hide_themselves(self) -> Result<()> {
+        let about = |e: Errno| Error::os("hide", self.directory.display())(e);
+        attach(&self.cover("state")?, self.directory).map_err(about)?;
+        let marker = self.directory.join(INSIDE);
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o444)
+            .open(&marker)
+            .map(drop)
+            .map_err(Error::os("create", marker.display()))
+    }
+}
+
+fn make_empty_directory(path: &Path) -> Result<()> {
+    match DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(Error::os("create", path.display())(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn new_tmpfs() -> Result<OwnedFd> {
