@@ -5,14 +5,14 @@
 //! line that gets through says in `lost=` how many did not.
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cgsandbox_protocol::add_field;
-use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
 use crate::error::Error;
 use crate::state::State;
@@ -85,6 +85,17 @@ impl Event {
     }
 }
 
+/// As syslog(3) writes to the local daemon, but without a time: that has no zone there, the crate's
+/// own format has UTC, and daemons that believe it would file the line hours away from sshd's.
+struct Local;
+
+impl<T: Display> LogFormat<T> for Local {
+    fn format<W: Write>(&self, w: &mut W, severity: Severity, text: T) -> syslog::Result<()> {
+        let priority = Facility::LOG_AUTHPRIV as u8 | severity as u8;
+        Ok(write!(w, "<{priority}>cgsandbox[{}]: {text}", std::process::id())?)
+    }
+}
+
 fn deliver(level: Level, text: &str, socket: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let connection = UnixDatagram::unbound()?;
     connection.connect(socket)?;
@@ -92,13 +103,7 @@ fn deliver(level: Level, text: &str, socket: &Path) -> Result<(), Box<dyn std::e
         true => connection.set_nonblocking(true)?,
         false => connection.set_write_timeout(Some(PATIENCE))?,
     }
-    let formatter = Formatter3164 {
-        facility: Facility::LOG_AUTHPRIV,
-        hostname: None,
-        process: "cgsandbox".into(),
-        pid: std::process::id(),
-    };
-    let mut logger = Logger::new(LoggerBackend::Unix(connection), formatter);
+    let mut logger = Logger::new(LoggerBackend::Unix(connection), Local);
     match level {
         Level::Error => logger.err(text)?,
         Level::Warning => logger.warning(text)?,
@@ -127,11 +132,8 @@ mod tests {
         std::fs::remove_dir_all(&directory).unwrap();
         let line = std::str::from_utf8(&buffer[..length]).unwrap();
         // 10 * 8 + 6: authpriv.info
-        assert!(line.starts_with("<86>"), "{line}");
-        assert!(line.ends_with(&format!(
-            "cgsandbox[{}]: event=session_open user=\"a b\"",
-            std::process::id()
-        )));
+        let pid = std::process::id();
+        assert_eq!(line, format!("<86>cgsandbox[{pid}]: event=session_open user=\"a b\""));
     }
 
     #[test]

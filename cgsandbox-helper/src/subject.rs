@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 
+use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 use crate::error::{Error, Result};
@@ -21,7 +22,9 @@ pub fn resolve(name: &str, groups: bool) -> Result<Subject> {
             )
         })?;
     // One uid may have two names; the sandbox is the uid's.
-    let canonical = User::from_uid(user.uid).ok().flatten().map(|user| user.name);
+    let canonical = known(User::from_uid(user.uid))
+        .map_err(Error::os("look up", format!("uid {}", user.uid)))?
+        .map(|user| user.name);
     let groups = if groups { Some(groups_of(name, user.gid)?) } else { None };
     Ok(Subject {
         name: name.to_owned(),
@@ -40,9 +43,14 @@ pub fn find(user: &str, groups: bool) -> Result<Subject> {
     resolve(&by_uid.map_or_else(|| user.to_owned(), |user| user.name), groups)
 }
 
+/// This machine's own passwd(5), in which a full name may well be in Latin 1.
+pub fn passwd() -> String {
+    String::from_utf8_lossy(&std::fs::read("/etc/passwd").unwrap_or_default()).into_owned()
+}
+
 /// The users of this machine's own passwd(5); a directory may have too many to ask for.
 pub fn local(groups: bool) -> Vec<Subject> {
-    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let text = passwd();
     let names = text.lines().filter_map(|line| line.split(':').next());
     names.filter_map(|name| resolve(name, groups).ok()).collect()
 }
@@ -54,10 +62,24 @@ fn groups_of(name: &str, primary: Gid) -> Result<Vec<(u32, Option<String>)>> {
     let c_name =
         CString::new(name).map_err(|_| Error::new("look up", object(), "NUL in the name"))?;
     let gids = getgrouplist(&c_name, primary).map_err(Error::os("look up", object()))?;
-    Ok(gids
-        .into_iter()
-        .map(|gid| (gid.as_raw(), Group::from_gid(gid).ok().flatten().map(|group| group.name)))
-        .collect())
+    let named = |gid: Gid| {
+        let group = match Group::from_gid(gid) {
+            // Its list of members is longer than nix reads; it can be told by its number alone.
+            Err(Errno::ERANGE) => None,
+            answer => known(answer).map_err(Error::os("look up", format!("group {gid}")))?,
+        };
+        Ok((gid.as_raw(), group.map(|group| group.name)))
+    };
+    gids.into_iter().map(named).collect()
+}
+
+/// What NSS answers where it does not know somebody is one of these errors too (getpwnam(3)). All
+/// others mean that it could not tell: a rule that goes by a name must not be passed over then.
+fn known<T>(answer: nix::Result<Option<T>>) -> nix::Result<Option<T>> {
+    match answer {
+        Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
+        answer => answer,
+    }
 }
 
 /// Whether NSS knows the user or group that a pattern names. In doubt yes: a directory

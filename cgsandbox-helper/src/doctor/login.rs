@@ -52,7 +52,7 @@ fn named(user: &str, service: &str) -> Finding {
 }
 
 fn first_confined(service: &str) -> Option<Finding> {
-    let users = ordinary_users(&std::fs::read_to_string("/etc/passwd").unwrap_or_default());
+    let users = ordinary_users(&crate::subject::passwd());
     let explained =
         users.iter().take(TRIED).filter_map(|name| explain::explain(name, service).ok());
     let is_to_be_confined =

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Finding;
 use crate::cgroup::{Membership, Tree};
 use crate::state::{State, names_in};
-use crate::{gc, namespace, systemd};
+use crate::{gc, kernel_file, namespace, systemd};
 
 const PROCESSES: &str = "processes";
 
@@ -65,7 +65,7 @@ impl Process {
     /// None when it has ended meanwhile.
     fn read(pid: u32) -> Option<Self> {
         // Not the owner of /proc/PID: that is root's for who may not be traced.
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let status = kernel_file::read(format!("/proc/{pid}/status")).ok()?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
         Some(Process {
             uid: field("Uid:")?.split_whitespace().next()?.parse().ok()?,

@@ -35,7 +35,8 @@ impl Port {
             });
         }
         let named = |name: &str| {
-            let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
+            let services = std::fs::read("/etc/services").unwrap_or_default();
+            let services = String::from_utf8_lossy(&services);
             find(&services, name).map(|number| Port { number, name: Some(name.to_owned()) })
         };
         match scalar {
