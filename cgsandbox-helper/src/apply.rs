@@ -60,7 +60,7 @@ pub fn apply(
     asked: Option<u32>,
 ) -> Result<Vec<Change>> {
     state.prepare()?;
-    state.publish_on_error(policy.on_error)?;
+    state.publish_on_error(sources, policy.on_error)?;
     let uids = asked.map_or_else(|| state.users(), |uid| vec![uid]);
     let change = |uid| to_user(state, sources, policy, uid);
     Ok(uids.into_iter().filter_map(change).collect())
@@ -115,7 +115,7 @@ fn bring(state: &State, policy: &Policy, uid: u32, sessions: &mut [Session]) -> 
         );
         return Err(Error::new("change", format!("session {}", elsewhere.id), cause));
     }
-    host.prepare_cgroups()?;
+    host.prepare_cgroups(state)?;
     // Some of the sessions' services may be none of ours any more.
     let confined =
         sessions.iter().rev().find_map(|session| match policy.choose(&subject, &session.service) {

@@ -39,10 +39,7 @@ pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
                 Err(error) => collected.failed.push(error),
             }
         }
-        // A login that is just beginning may be about to use it: then it stays.
-        if let Ok(_host) = state.lock_host(Duration::ZERO)
-            && let Err(error) = tree.remove_root()
-        {
+        if let Err(error) = teardown::remove_root(state, &tree) {
             collected.failed.push(error);
         }
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::cgroup::{Controller, Owner, Tree, Version, mounted};
 use crate::error::{Error, Result};
 use crate::policy::Profile;
+use crate::state::State;
 use crate::{loopback, namespace};
 
 /// Files that a controller may come without.
@@ -78,8 +79,8 @@ impl Host {
 
     /// Makes the cgroup above all users', so that it is known rather than guessed which
     /// controllers and files there are. Goes on without cgroups where the host has them for show.
-    pub fn prepare_cgroups(&mut self) -> Result<()> {
-        match self.make_cgroup_root() {
+    pub fn prepare_cgroups(&mut self, state: &State) -> Result<()> {
+        match self.make_cgroup_root(state) {
             Err(error) if error.is_lack() => {
                 self.give_up_cgroups(&error);
                 Ok(())
@@ -88,11 +89,11 @@ impl Host {
         }
     }
 
-    fn make_cgroup_root(&mut self) -> Result<()> {
+    fn make_cgroup_root(&mut self, state: &State) -> Result<()> {
         if self.tree.owner() == Owner::Systemd {
             return Ok(());
         }
-        for (controller, error) in self.tree.prepare()? {
+        for (controller, error) in self.tree.prepare(|cgroup| state.note_root(cgroup))? {
             let remedy = "the cgroup has processes of its own; move them to a child of it";
             let why = match error.errno == Some(rustix::io::Errno::BUSY.raw_os_error()) {
                 true => format!("{error}: {remedy}"),

@@ -92,7 +92,11 @@ pub fn open(channel: &Channel, login: &Login) -> Result<()> {
 fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Result<Option<Decided>> {
     // A state directory that cannot be used is no reason to refuse who is not ours.
     let prepared = state.prepare();
-    let Some(policy) = policy_in_force(state, login, on_error)? else { return Ok(None) };
+    let sources = match login.config.as_str() {
+        "" => Sources::System,
+        path => Sources::File(PathBuf::from(path)),
+    };
+    let Some(policy) = policy_in_force(state, &sources, login, on_error)? else { return Ok(None) };
     *on_error = policy.on_error;
     // Asked first, for it costs no look-up: most services of a host are not ours.
     if !policy.services.contains(&login.service) {
@@ -101,37 +105,58 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     let subject = subject::resolve(&login.user, policy.needs_groups())?;
     // Before the host is looked at: whatever is wrong with it, exempt users get in.
     let Choice::Confined(confined) = policy.choose(&subject, &login.service) else {
-        // An earlier policy's limits would stay: systemd keeps them beyond the logout, and the
-        // programs on the slice for as long as anything of the user's is there.
-        if systemd::is_manager() {
-            systemd::release(state, subject.uid, login.patience())?;
-            let tree = Tree::of_systemd(&mounted()?);
-            loopback::withdraw(state, &tree, subject.uid, login.patience())?;
+        if let Err(error) = lift(state, subject.uid, login) {
+            Event::new(Level::Error, "degraded")
+                .with("user", &login.user)
+                .with("uid", subject.uid)
+                .with_error(&error)
+                .send(state);
         }
         return Ok(None);
     };
-    let is_inside = namespace::is_inside(state);
-    // Who comes from elsewhere came through a daemon, and that is not to be inside.
-    if is_inside && login.rhost.is_empty() {
-        return Ok(None);
+    if namespace::is_inside(state) {
+        return stay_inside(login);
     }
-    if is_inside {
-        let cause = "this daemon itself was started inside a sandbox; \
-                     start it anew from the console or from an exempt user's login";
-        return Err(Error::new("build a sandbox for", login.user.escape_default(), cause));
-    }
-    prepared.and_then(|()| state.publish_on_error(policy.on_error))?;
+    prepared.and_then(|()| state.publish_on_error(&sources, policy.on_error))?;
     let mut host = Host::look(&policy.cgroup_root)?;
     if is_nested(state, &host.tree, login.leader)? {
-        return Ok(None);
+        return stay_inside(login);
     }
     let patience = login.patience();
     namespace::make_store(state, patience)?;
     let sharing = state.share_host(patience)?;
-    host.prepare_cgroups()?;
+    host.prepare_cgroups(state)?;
     host.look_for_disks(&confined.profile);
     let sandbox = Sandbox::new(&policy, subject, *confined, &host);
     Ok(Some(Decided { sandbox, host, policy, sharing }))
+}
+
+/// A login out of a sandbox stays in it. Who comes from elsewhere came through a daemon, and that
+/// is not to be inside.
+fn stay_inside(login: &Login) -> Result<Option<Decided>> {
+    if login.rhost.is_empty() {
+        return Ok(None);
+    }
+    let cause = "this daemon itself was started inside a sandbox; \
+                 start it anew from the console or from an exempt user's login";
+    Err(Error::new("build a sandbox for", login.user.escape_default(), cause))
+}
+
+/// Takes from who is to be left alone now what an earlier policy set: systemd keeps limits beyond
+/// the logout, and the programs stay on the slice for as long as anything of the user's is there.
+fn lift(state: &State, uid: u32, login: &Login) -> Result<()> {
+    let is_set = systemd::is_set(state, uid) || loopback::is_set(state, uid);
+    if !systemd::is_manager() || !is_set {
+        return Ok(());
+    }
+    let patience = login.patience();
+    let _lock = state.lock(uid, patience)?;
+    // What another PAM line's configuration set for sessions that are open is not this one's.
+    if teardown::live_sessions(state, uid).iter().any(|session| session.config != login.config) {
+        return Ok(());
+    }
+    systemd::release(state, uid, patience)?;
+    loopback::withdraw(state, &Tree::of_systemd(&mounted()?), uid, patience)
 }
 
 /// Whether the process that opens is in a sandbox already: it stays there, whoever it becomes.
@@ -149,20 +174,17 @@ fn is_nested(state: &State, tree: &Tree, leader: Leader) -> Result<bool> {
 /// With neither, exempt users still get in where the file can be read that far.
 fn policy_in_force(
     state: &State,
+    sources: &Sources,
     login: &Login,
     on_error: &mut protocol::Login,
 ) -> Result<Option<Policy>> {
-    let sources = match login.config.as_str() {
-        "" => Sources::System,
-        path => Sources::File(PathBuf::from(path)),
-    };
     let complain = |using: &str, errors: &dyn std::fmt::Display| {
         Event::new(Level::Error, "config_error")
             .with("using", using)
             .with("error", errors)
             .send(state);
     };
-    match config::load(&sources, state.directory()) {
+    match config::load(sources, state.directory()) {
         Ok(Load::Current { policy, not_kept }) => {
             if let Some(problem) = not_kept {
                 complain("the configuration, which could not be kept for later", &problem);
@@ -281,6 +303,7 @@ fn new_session(state: &State, sandbox: &Sandbox, tree: &Tree, login: &Login) -> 
         service: login.service.clone(),
         rhost: login.rhost.clone(),
         tty: login.tty.clone(),
+        config: login.config.clone(),
         profile: sandbox.confined.rule.profile.value.clone(),
         leader: login.leader,
         ticket: login.ticket,

@@ -87,6 +87,9 @@ pub struct Session {
     pub rhost: String,
     /// The terminal as PAM has it; empty when it has none.
     pub tty: String,
+    /// The `config=` of the PAM line; empty where it has none.
+    #[serde(default)]
+    pub config: String,
     /// The profile that applied.
     pub profile: String,
     /// The process that opened the session.

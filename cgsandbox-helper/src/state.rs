@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! on_error              symlink to "deny" or "allow", for the module
+//! on_error:FILE         the same of the configuration that a PAM line has as config=FILE
 //! last-good             the last configuration that parsed
 //! lost                  one byte for each audit line that did not get through
+//! roots                 the cgroups above all users' that logins had to make
 //! lock/UID              held while the sandbox of a user is built or taken down
 //! lock/host             held while what all users share is made or removed
 //! lock/loopback         held while an address is given or taken
@@ -27,10 +29,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use cgsandbox_protocol::{Login, STATE_DIR};
+use cgsandbox_protocol::{Login, STATE_DIR, on_error_of};
 use rustix::fs::FlockOperation;
 use rustix::io::{Errno, retry_on_intr};
 
+use crate::config::Sources;
 use crate::error::{Error, Result};
 
 /// A handle on the state directory.
@@ -151,8 +154,9 @@ impl State {
     }
 
     /// Lets the module know what to do when it has no helper to ask.
-    pub fn publish_on_error(&self, login: Login) -> Result<()> {
-        let link = self.directory.join("on_error");
+    pub fn publish_on_error(&self, sources: &Sources, login: Login) -> Result<()> {
+        let name = on_error_of(&sources.argument());
+        let link = self.directory.join(Path::new(&name).file_name().unwrap_or_default());
         if std::fs::read_link(&link).is_ok_and(|target| target == Path::new(login.name())) {
             return Ok(());
         }
@@ -161,6 +165,40 @@ impl State {
         let _ = std::fs::remove_file(&fresh);
         symlink(login.name(), &fresh).map_err(failed)?;
         std::fs::rename(&fresh, &link).map_err(failed)
+    }
+
+    /// Notes a cgroup above all users' that is about to be made.
+    pub fn note_root(&self, cgroup: &Path) -> Result<()> {
+        let path = self.roots();
+        let line = format!("{}\n", cgroup.display());
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .map_err(Error::os("write", path.display()))
+    }
+
+    /// The cgroups above all users' that were made.
+    pub fn made_roots(&self) -> Vec<PathBuf> {
+        let text = std::fs::read_to_string(self.roots()).unwrap_or_default();
+        text.lines().map(PathBuf::from).collect()
+    }
+
+    /// Forgets those that are gone. For who has the host's lock to itself.
+    pub fn forget_roots(&self) -> Result<()> {
+        let made = self.made_roots();
+        let left = || made.iter().filter(|path| path.is_dir());
+        match (left().count(), made.len()) {
+            (left, made) if left == made => Ok(()),
+            (0, _) => std::fs::remove_file(self.roots())
+                .map_err(Error::os("remove", self.roots().display())),
+            _ => {
+                let text: String = left().map(|path| format!("{}\n", path.display())).collect();
+                self.write(&self.roots(), text.as_bytes())
+            }
+        }
+    }
+
+    fn roots(&self) -> PathBuf {
+        self.directory.join("roots")
     }
 
     /// Writes `content` to `path` so that a reader sees all of it or nothing.

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::audit::{Event, Level};
-use crate::cgroup::{Membership, Tree, mounted};
+use crate::cgroup::{Membership, Owner, Tree, mounted};
 use crate::error::{Error, Result};
 use crate::session::{Leader, Session, Stage, USER_MANAGER};
 use crate::state::State;
@@ -136,12 +136,16 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
         // In a cgroup of systemd's sshd's own process stays till its end, and does not count.
         spared.extend(record.as_ref().filter(|it| it.leader.is_alive()).map(|it| it.leader.pid));
         let leaf = record.as_ref().map_or_else(|| Tree::leaf_for(&id), |it| it.leaf.clone());
-        if record.as_ref().is_some_and(|session| session.kill_at_logout) {
-            tree.kill_session(uid, &leaf, &spared);
+        // A user manager that was started again has the cgroup of the one before, and is not what
+        // that one left behind.
+        let is_manager = record.as_ref().is_some_and(|session| session.service == USER_MANAGER);
+        if !is_manager && record.as_ref().is_some_and(|session| session.kill_at_logout) {
+            kill(tree, uid, &leaf, &spared, end);
         }
-        if !tree.has_members(uid, &leaf, &spared) && tree.remove_session(uid, &leaf, PATIENCE)? {
+        let is_empty = is_manager || !tree.has_members(uid, &leaf, &spared);
+        if is_empty && tree.remove_session(uid, &leaf, PATIENCE)? {
             Session::forget(state, uid, &id)?;
-            match record.filter(|session| session.service == USER_MANAGER) {
+            match record.filter(|_| is_manager) {
                 // systemd closes it as the user, who may not end anything here.
                 Some(session) if session.stage == Stage::Open => {
                     let event = session.describe(Event::new(Level::Info, "session_close"));
@@ -159,19 +163,40 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
         // The configuration has another root since: without a record nothing leads to this one.
         (false, true) => {
             remove_cgroups(tree, uid)?;
-            if let Ok(_host) = state.lock_host(Duration::ZERO) {
-                tree.remove_root()?;
-            }
+            remove_root(state, tree)?;
         }
     }
     Ok(removed)
+}
+
+/// Ends what a session left behind. What outruns one kill(2) after another systemd ends by its
+/// cgroup, once nobody who is to be spared is in there.
+fn kill(tree: &Tree, uid: u32, leaf: &str, spared: &[u32], end: Instant) {
+    tree.kill_session(uid, leaf, spared);
+    if tree.owner() == Owner::Systemd && tree.has_members(uid, leaf, &[]) {
+        let is_spared = tree.members(uid, leaf).iter().any(|pid| spared.contains(pid));
+        let patience = end.saturating_duration_since(Instant::now());
+        if !is_spared && systemd::kill(leaf, patience).is_ok() {
+            wait_for_none(tree, uid, leaf, PATIENCE);
+        }
+    }
+}
+
+fn wait_for_none(tree: &Tree, uid: u32, leaf: &str, patience: Duration) {
+    let end = Instant::now() + patience;
+    while tree.has_members(uid, leaf, &[]) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Removes what all sessions of a user share.
 fn remove_user(state: &State, tree: &Tree, uid: u32, ending: &[u32]) -> Result<()> {
     // The namespace first: it shows the user's cgroup, and its pin must not outlive it.
     namespace::release(state, uid)?;
-    loopback::release(state, uid)?;
+    // systemd has the user's slice for as long as anything is in it, and the programs are on it.
+    if tree.owner() != Owner::Systemd || !tree.has_user_processes(uid, ending) {
+        loopback::release(state, uid)?;
+    }
     systemd::forget(state, tree, uid, ending);
     remove_cgroups(tree, uid)?;
     Session::forget_user(state, uid).map(drop)
@@ -186,19 +211,28 @@ fn remove_cgroups(tree: &Tree, uid: u32) -> Result<()> {
     Ok(())
 }
 
+/// Removes the cgroup above all users', unless somebody uses it or a login that is just beginning
+/// may be about to.
+pub fn remove_root(state: &State, tree: &Tree) -> Result<()> {
+    let Ok(_host) = state.lock_host(Duration::ZERO) else { return Ok(()) };
+    tree.remove_root(&state.made_roots())?;
+    state.forget_roots()
+}
+
 /// Removes what state there is of users without a session: a helper that died before it
 /// wrote the first record.
 pub fn forget_unused(state: &State) {
-    for uid in state.users() {
-        let forgotten = state.lock(uid, LOCK_PATIENCE).and_then(|_lock| {
-            match Session::ids(state, uid).is_empty() && namespace::pinned(state, uid)?.is_none() {
-                true => {
-                    loopback::release(state, uid)?;
-                    Session::forget_user(state, uid).map(drop)
-                }
-                false => Ok(()),
+    // Whoever has a session, or is just getting one, has use for it.
+    let has_none = |uid: &u32| Session::ids(state, *uid).is_empty();
+    for uid in state.users().into_iter().filter(has_none) {
+        let Ok(_lock) = state.lock(uid, Duration::ZERO) else { continue };
+        let forgotten = (|| match has_none(&uid) && namespace::pinned(state, uid)?.is_none() {
+            true => {
+                loopback::release(state, uid)?;
+                Session::forget_user(state, uid).map(drop)
             }
-        });
+            false => Ok(()),
+        })();
         if let Err(error) = forgotten {
             complain(state, uid, &error);
         }

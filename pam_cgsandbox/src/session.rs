@@ -35,7 +35,7 @@ pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
             return if login::keep(pam, Some(session)) { Ok(()) } else { Err(Login::Deny) };
         }
         Ok((Err(outside), _)) => outside,
-        Err(failure) => judge(pam, &failure),
+        Err(failure) => judge(pam, words, &failure),
     };
     let user = pam.get_item::<Conv>().ok().flatten();
     if let (Some(user), 0, false) = (user, flags & PAM_SILENT, message.is_empty()) {
@@ -83,8 +83,9 @@ fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Opened
 
 /// Whether the login goes on without a sandbox, by what the helper last left for when it cannot be
 /// asked; and what its user is told. The log is told why.
-fn judge(pam: &PamHandle, failure: &Failure) -> (Login, String) {
-    if !failure.stranded && Login::published() == Login::Allow {
+fn judge(pam: &PamHandle, words: &[&CStr], failure: &Failure) -> (Login, String) {
+    let config = arguments(words).map(|given| given.config).unwrap_or_default();
+    if !failure.stranded && Login::published(&config) == Login::Allow {
         failure.log("degraded", pam, "none");
         return (Login::Allow, "This session runs without its sandbox.".to_owned());
     }

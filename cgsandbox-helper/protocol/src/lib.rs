@@ -47,6 +47,15 @@ pub const STATE_DIR: &str = "/run/cgsandbox";
 /// Absent or anything else means `deny`.
 pub const ON_ERROR: &str = "/run/cgsandbox/on_error";
 
+/// [`ON_ERROR`] for the configuration that the PAM line names by `config=`, which is none of the
+/// others' business; empty where it names none.
+pub fn on_error_of(config: &str) -> String {
+    match config {
+        "" => ON_ERROR.to_owned(),
+        path => format!("{ON_ERROR}:{}", path.replace('%', "%25").replace('/', "%2F")),
+    }
+}
+
 /// The longest datagram either side sends or accepts, in bytes.
 pub const MAX_DATAGRAM: usize = 16 * 1024;
 
@@ -270,10 +279,11 @@ impl Entry {
 }
 
 impl Login {
-    /// What [`ON_ERROR`] says, if root wrote it.
-    pub fn published() -> Self {
-        let is_roots = symlink_metadata(ON_ERROR).is_ok_and(|link| link.uid() == 0);
-        let name = read_link(ON_ERROR).ok().filter(|_| is_roots);
+    /// What [`on_error_of`] that configuration says, if root wrote it.
+    pub fn published(config: &str) -> Self {
+        let link = on_error_of(config);
+        let is_roots = symlink_metadata(&link).is_ok_and(|link| link.uid() == 0);
+        let name = read_link(&link).ok().filter(|_| is_roots);
         name.and_then(|name| Login::named(name.to_str()?).ok()).unwrap_or(Login::Deny)
     }
 

@@ -18,7 +18,7 @@ mod tree;
 
 pub use attribute::{Attribute, Unfit, attributes, session_attributes};
 pub use file::{read as read_file, read_number};
-pub use hierarchy::{Controller, Hierarchy, Version, mounted, unescape};
+pub use hierarchy::{Controller, Hierarchy, Version, find, mounted, unescape};
 pub use limit::{apply as apply_limits, apply_to_session, stands};
 pub use membership::Membership;
 pub use tree::{Owner, Tree};

@@ -137,6 +137,15 @@ impl Tree {
         hierarchy.mount.join(&self.root)
     }
 
+    /// Whether users have cgroups in `hierarchy`, one of this tree's or not. Where they are directly
+    /// below the mount, only the tree's own can be told from those that serve others.
+    pub fn has_root_in(&self, hierarchy: &Hierarchy) -> bool {
+        match self.root.is_empty() {
+            true => self.hierarchies.iter().any(|own| own.mount == hierarchy.mount),
+            false => self.root_in(hierarchy).is_dir(),
+        }
+    }
+
     /// The directory of a user's cgroup.
     pub fn user_in(&self, hierarchy: &Hierarchy, uid: u32) -> PathBuf {
         self.root_in(hierarchy).join(self.name_of_user(uid))
@@ -166,18 +175,25 @@ impl Tree {
         (user == self.name_of_user(uid)).then_some((uid, names.next()?))
     }
 
-    /// Makes the directory above all users', with the controllers that they need.
+    /// Makes the directory above all users', with the controllers that they need. Each directory
+    /// that is not there yet is told to `make_known` first.
     ///
     /// Returns the controllers that the kernel would not hand down, with its reason.
-    pub fn prepare(&self) -> Result<Vec<(Controller, Error)>> {
+    pub fn prepare(
+        &self,
+        make_known: impl Fn(&Path) -> Result<()>,
+    ) -> Result<Vec<(Controller, Error)>> {
         let mut refused = Vec::new();
         for hierarchy in &self.hierarchies {
             let mut directory = hierarchy.mount.clone();
             refused.extend(hand_down(hierarchy, &directory));
             for component in Path::new(&self.root).components() {
                 directory.push(component);
-                // 0700: what a user's cgroup holds is nobody else's business.
-                make_directory(&directory, 0o700)?;
+                if !directory.is_dir() {
+                    make_known(&directory)?;
+                    // 0700: what a user's cgroup holds is nobody else's business.
+                    make_directory(&directory, 0o700)?;
+                }
                 inherit_cpuset(hierarchy, &directory)?;
                 refused.extend(hand_down(hierarchy, &directory));
             }
@@ -457,11 +473,12 @@ impl Tree {
         Ok(gone)
     }
 
-    /// Removes the directory above all users' where no user is left.
-    pub fn remove_root(&self) -> Result<()> {
+    /// Removes the directory above all users' where no user is left, as far as it is of those
+    /// `made` by us: an administrator's own has settings that would not come back with it.
+    pub fn remove_root(&self, made: &[PathBuf]) -> Result<()> {
         for hierarchy in self.ours() {
             let mut directory = self.root_in(hierarchy);
-            while directory != hierarchy.mount && remove_directory(&directory)? {
+            while made.contains(&directory) && remove_directory(&directory)? {
                 directory.pop();
             }
         }

@@ -28,11 +28,12 @@ fn collect() -> crate::error::Result<Collected> {
     let state = State::of_host();
     must_be_root_outside(&state, "collect", "other users' leftovers")?;
     // A broken configuration is no reason to leave things lying about.
-    let root = match config::in_force(&configuration_of_ssh(), state.directory()) {
+    let sources = configuration_of_ssh();
+    let root = match config::in_force(&sources, state.directory()) {
         Some(policy) => {
             state.prepare()?;
             // After a boot this is what tells the module, before the first login does.
-            state.publish_on_error(policy.on_error)?;
+            state.publish_on_error(&sources, policy.on_error)?;
             policy.cgroup_root
         }
         None => config::DEFAULT_CGROUP_ROOT.to_owned(),

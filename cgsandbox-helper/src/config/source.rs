@@ -1,5 +1,6 @@
 //! Which files make up the configuration.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,14 @@ pub(super) struct Gathered {
 }
 
 impl Sources {
+    /// The `config=` of a PAM line that goes by this one; empty where it needs none.
+    pub fn argument(&self) -> Cow<'_, str> {
+        match self {
+            Sources::System => Cow::Borrowed(""),
+            Sources::File(path) => path.to_string_lossy(),
+        }
+    }
+
     /// Tells one configuration from another in the kept state.
     pub(super) fn key(&self) -> String {
         match self {

@@ -130,7 +130,12 @@ pub fn examine(user: Option<&str>) -> Result<Vec<Finding>> {
     }
     findings.extend(files::look(ssh_line.as_ref(), &modules, state.directory()));
     findings.extend(log::look(&state));
-    findings.extend(state::look(&state, configuration.cgroup_root(), configuration.on_error()));
+    findings.extend(state::look(
+        &state,
+        &sources,
+        configuration.cgroup_root(),
+        configuration.on_error(),
+    ));
     findings.extend(outside::look(&state, configuration.cgroup_root()));
     findings.extend(login::look(user, configuration.services()));
     Ok(findings)

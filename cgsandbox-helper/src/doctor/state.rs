@@ -1,11 +1,10 @@
 //! What crashes left behind, and what the module goes by when it has no helper to ask.
 
-use std::path::Path;
-
-use cgsandbox_protocol::{Login, ON_ERROR};
+use cgsandbox_protocol::{Login, on_error_of};
 
 use super::Finding;
 use crate::cgroup::Tree;
+use crate::config::Sources;
 use crate::gc;
 use crate::namespace;
 use crate::session::{Leader, Session, Stage};
@@ -16,9 +15,14 @@ const STATE: &str = "state";
 /// How many leftovers are named; more of them are only counted.
 const SHOWN: usize = 5;
 
-pub(super) fn look(state: &State, cgroup_root: &str, on_error: Login) -> Vec<Finding> {
+pub(super) fn look(
+    state: &State,
+    sources: &Sources,
+    cgroup_root: &str,
+    on_error: Login,
+) -> Vec<Finding> {
     let mut findings = leftovers(state, cgroup_root);
-    findings.extend(published(on_error));
+    findings.extend(published(sources, on_error));
     findings
 }
 
@@ -111,8 +115,9 @@ fn of_user(state: &State, tree: &Tree, uid: u32) -> (Vec<String>, usize) {
 }
 
 /// The module denies where it is told nothing.
-fn published(on_error: Login) -> Option<Finding> {
-    let goes_by = Login::published();
+fn published(sources: &Sources, on_error: Login) -> Option<Finding> {
+    let config = sources.argument();
+    let goes_by = Login::published(&config);
     if goes_by == on_error {
         return None;
     }
@@ -121,7 +126,7 @@ fn published(on_error: Login) -> Option<Finding> {
         goes_by.name(),
         on_error.name()
     );
-    let state = Path::new(ON_ERROR).display();
+    let state = on_error_of(&config);
     Some(
         Finding::note(STATE, what)
             .remedy(format!("the next login sets {state}; cgsandbox gc does it now")),

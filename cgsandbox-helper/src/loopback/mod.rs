@@ -115,6 +115,11 @@ pub fn give(
     given
 }
 
+/// Whether a user has a localhost of its own, or had one and was not released from all of it.
+pub fn is_set(state: &State, uid: u32) -> bool {
+    Claim::is_begun(state, uid)
+}
+
 /// Gives a user whom the policy wants to have the system's localhost that back.
 pub fn withdraw(state: &State, tree: &Tree, uid: u32, patience: Duration) -> Result<()> {
     if !Claim::is_begun(state, uid) {

@@ -3,18 +3,24 @@
 //!
 //! Those mounts are in a namespace of their own, the store, which is pinned itself on
 //! `/run/cgsandbox/store`. In the host's they would be read with every `/proc/self/mountinfo`
-//! of every program, a thousand for a thousand users.
+//! of every program, a thousand for a thousand users. The state directory is the store's root, and
+//! nothing else is in it: what the host had mounted when it was made would stay in use for ever
+//! where mounts are private, as they are without systemd.
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
+use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
+use rustix::mount::{
+    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind, mount_change,
+    move_mount, open_tree, unmount,
+};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::{enter, own_namespace, within};
@@ -38,7 +44,17 @@ pub fn make_store(state: &State, patience: Duration) -> Result<()> {
     make_state_private(state)?;
     let path = path_of_store(state);
     create(&path)?;
-    make_pinned(&path, &own_namespace()?).map(drop)
+    let prepare = || draw_from_host().and_then(|()| keep_alone(state.directory()));
+    make_pinned(&path, &path, &own_namespace()?, &prepare).map(drop)
+}
+
+/// Makes `directory`, which is a mount, all that is in the namespace of this process.
+fn keep_alone(directory: &Path) -> Result<()> {
+    let about = |e: Errno| Error::os("make a namespace of", directory.display())(e);
+    rustix::process::chdir(directory).map_err(about)?;
+    // The root of before is then over the new one (pivot_root(2), "pivot_root(".", ".")").
+    rustix::process::pivot_root(".", ".").map_err(about)?;
+    unmount(".", UnmountFlags::DETACH).map_err(about)
 }
 
 /// Makes the state directory a mount of its own that passes nothing on: the kernel
@@ -56,7 +72,7 @@ fn make_state_private(state: &State) -> Result<()> {
 /// The user's namespace where one is pinned.
 pub fn pinned(state: &State, uid: u32) -> Result<Option<OwnedFd>> {
     match store(state)? {
-        Some(store) => within(&store, || open_pin(&path_of(state, uid))),
+        Some(store) => within(&store, || open_pin(&path_in_store(uid))),
         None => Ok(None),
     }
 }
@@ -66,8 +82,9 @@ pub fn release(state: &State, uid: u32) -> Result<()> {
     let path = path_of(state, uid);
     if let Some(store) = store(state)? {
         // Once for each mount: two builds may have followed upon each other after a crash.
+        let pin = path_in_store(uid);
         let unmount_all = || {
-            while unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).is_ok() {}
+            while unmount(&pin, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).is_ok() {}
             Ok(())
         };
         within(&store, unmount_all)?;
@@ -96,7 +113,8 @@ pub fn make(state: &State, uid: u32) -> Result<OwnedFd> {
     }
     create(&path)?;
     let none = || Error::new("find", path_of_store(state).display(), "it was there just before");
-    make_pinned(&path, &store(state)?.ok_or_else(none)?)
+    let store = store(state)?.ok_or_else(none)?;
+    make_pinned(&path, &path_in_store(uid), &store, &draw_from_host)
 }
 
 fn create(path: &Path) -> Result<()> {
@@ -130,45 +148,69 @@ fn path_of(state: &State, uid: u32) -> PathBuf {
     state.user(uid).join("ns").join("mnt")
 }
 
-/// A new namespace, a slave of the host's, pinned on `path` in `holder`.
+/// [`path_of`] from the store's root.
+fn path_in_store(uid: u32) -> PathBuf {
+    Path::new("/user").join(uid.to_string()).join("ns").join("mnt")
+}
+
+/// Before the first mount in a new namespace: from here on nothing made inside reaches the host,
+/// whatever the host's own mounts share, and what the host mounts still arrives.
+fn draw_from_host() -> Result<()> {
+    let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change("/", downstream).map_err(Error::os("make slaves of", "all mounts"))
+}
+
+/// A new namespace that `prepare` was done in, pinned on `path` in `holder`. `name` is that path as
+/// the host has it.
 ///
 /// The kernel pins only namespaces that are younger than the one that the pin is in, and
 /// goes by their ids (`mnt_ns_loop`). Linux 6.18 hands out ids per CPU, so a new namespace
 /// may count as older. One made on the CPU that made
 /// the holder never does.
-fn make_pinned(path: &Path, holder: &OwnedFd) -> Result<OwnedFd> {
+fn make_pinned(
+    name: &Path,
+    path: &Path,
+    holder: &OwnedFd,
+    prepare: &dyn Fn() -> Result<()>,
+) -> Result<OwnedFd> {
     let cpus = sched_getaffinity(None).map_err(Error::os("ask for", "the CPUs of this process"))?;
-    let mut result = make_and_pin(path, holder);
+    let make_and_pin = || {
+        let namespace = new_namespace(prepare)?;
+        pin(&namespace, name, path, holder).map(|()| namespace)
+    };
+    let mut result = make_and_pin();
     for cpu in (0..CpuSet::MAX_CPU).filter(|cpu| cpus.is_set(*cpu)) {
-        if !result.as_ref().is_err_and(|error| error.errno == Some(Errno::INVAL.raw_os_error())) {
+        if !result.as_ref().is_err_and(|error| error.errno == Some(Errno::LOOP.raw_os_error())) {
             break;
         }
         let mut only = CpuSet::new();
         only.set(cpu);
         sched_setaffinity(None, &only).map_err(Error::os("move to", format!("CPU {cpu}")))?;
-        result = make_and_pin(path, holder);
+        result = make_and_pin();
     }
     sched_setaffinity(None, &cpus).map_err(Error::os("return to", "the CPUs of before"))?;
     result
 }
 
-fn make_and_pin(path: &Path, holder: &OwnedFd) -> Result<OwnedFd> {
+fn new_namespace(prepare: &dyn Fn() -> Result<()>) -> Result<OwnedFd> {
     let host = own_namespace()?;
     unshare(CloneFlags::CLONE_NEWNS).map_err(Error::os("make", "a mount namespace"))?;
-    // Before the first mount: from here on nothing made inside reaches the host, whatever
-    // the host's own mounts share, and what the host mounts still arrives.
-    let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    let made = mount_change("/", downstream)
-        .map_err(Error::os("make slaves of", "all mounts"))
-        .and_then(|()| own_namespace());
+    // First: there may be no /proc any more afterwards.
+    let made = own_namespace().and_then(|namespace| prepare().map(|()| namespace));
     enter(&host)?;
-    let namespace = made?;
-    let open = format!("/proc/self/fd/{}", namespace.as_raw_fd());
-    let pin = || {
-        mount_bind(open.as_str(), path).map_err(Error::os("pin the namespace on", path.display()))
+    made
+}
+
+fn pin(namespace: &OwnedFd, name: &Path, path: &Path, holder: &OwnedFd) -> Result<()> {
+    let about = |e: Errno| Error::os("pin the namespace on", name.display())(e);
+    let attach = || {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH;
+        let file = open_tree(namespace, "", flags).map_err(about)?;
+        move_mount(file, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(about)
     };
-    within(holder, pin)?;
-    Ok(namespace)
+    within(holder, attach)
 }
 
 /// Whether `directory` is a mount point without a peer and without a master: the fields

@@ -15,7 +15,7 @@ use rustix::mount::{
     move_mount, open_tree,
 };
 
-use crate::cgroup::{Hierarchy, Tree, Version};
+use crate::cgroup::{self, Hierarchy, Tree, Version};
 use crate::config::value::HidePid;
 use crate::error::{Error, Result};
 use crate::kernel_file;
@@ -26,9 +26,10 @@ const INSIDE: &str = "inside-a-sandbox";
 
 /// Mounts it all in the mount namespace that this process is in.
 pub fn furnish(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<()> {
-    hide_processes(hidepid)?;
+    let mounts = kernel_file::mountinfo()?;
+    hide_processes(&mounts, hidepid)?;
     let covers = Covers::over(state)?;
-    hide_cgroups(&covers, tree, uid)?;
+    hide_cgroups(&covers, &mounts, tree, uid)?;
     covers.hide_themselves()
 }
 
@@ -72,9 +73,9 @@ fn procfs_context(hidepid: HidePid) -> Result<OwnedFd> {
 }
 
 /// Puts an own procfs over /proc, and over every other procfs that is mounted somewhere.
-fn hide_processes(hidepid: HidePid) -> Result<()> {
+fn hide_processes(mounts: &str, hidepid: HidePid) -> Result<()> {
     let procfs = new_procfs(hidepid)?;
-    let others = other_procfs(&kernel_file::mountinfo()?);
+    let others = other_procfs(mounts);
     // First of all, for before Linux 6.15 only a mount that is somewhere can be copied.
     attach(&procfs, Path::new("/proc"))
         .map_err(Error::os("mount the sandbox's procfs over", "/proc"))?;
@@ -101,12 +102,18 @@ fn other_procfs(mountinfo: &str) -> Vec<String> {
 }
 
 /// Shows, of all users' cgroups, this one's: names, members and numbers of the others
-/// would tell who is logged in and what they run.
-fn hide_cgroups(covers: &Covers, tree: &Tree, uid: u32) -> Result<()> {
-    for hierarchy in tree.hierarchies() {
+/// would tell who is logged in and what they run. In every hierarchy, for others may have cgroups
+/// where this one has none, and systemd has all of them in its own.
+fn hide_cgroups(covers: &Covers, mounts: &str, tree: &Tree, uid: u32) -> Result<()> {
+    let mut hierarchies = cgroup::find(mounts);
+    hierarchies.retain(|hierarchy| tree.has_root_in(hierarchy));
+    for hierarchy in &hierarchies {
         let (root, own) = (tree.root_in(hierarchy), tree.user_in(hierarchy, uid));
         let about = |e: Errno| Error::os("hide other users' cgroups at", root.display())(e);
-        let view = copy_mount(CWD, &own).map_err(about)?;
+        let view = match copy_mount(CWD, &own) {
+            Err(Errno::NOENT) => None,
+            view => Some(view.map_err(about)?),
+        };
         let files = files_of_root(hierarchy, &root).map_err(about)?;
         // The same directory serves all hierarchies of v1.
         let cover = covers.cover(match hierarchy.version {
@@ -114,8 +121,10 @@ fn hide_cgroups(covers: &Covers, tree: &Tree, uid: u32) -> Result<()> {
             Version::Legacy => "v1",
         })?;
         attach(&cover, &root).map_err(about)?;
-        make_empty_directory(&own)?;
-        attach(&view, &own).map_err(about)?;
+        if let Some(view) = view {
+            make_empty_directory(&own)?;
+            attach(&view, &own).map_err(about)?;
+        }
         for (name, file) in files {
             let path = root.join(name);
             let missing = OpenOptions::new().write(true).create(true).truncate(false).open(&path);

@@ -346,6 +346,11 @@ pub fn users(state: &State) -> Vec<u32> {
     names.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
+/// Whether something is set for a user.
+pub fn is_set(state: &State, uid: u32) -> bool {
+    Note::of(state, uid).read().is_some()
+}
+
 /// Lifts what was set for a user whom the policy has let go since.
 pub fn release(state: &State, uid: u32, patience: Duration) -> Result<()> {
     let note = Note::of(state, uid);
@@ -357,6 +362,13 @@ pub fn release(state: &State, uid: u32, patience: Duration) -> Result<()> {
     Manager::new(state, &host.tree, uid, patience).limit_user(&silent)?;
     note.remove();
     Ok(())
+}
+
+/// Ends all processes of a session's scope at once, by cgroup.kill where the kernel has it
+/// (`KillUnit`, org.freedesktop.systemd1(5)).
+pub fn kill(scope: &str, patience: Duration) -> Result<()> {
+    let arguments = (scope, "all", rustix::process::Signal::KILL.as_raw());
+    Bus::connect(patience)?.call(MANAGER_PATH, MANAGER, "KillUnit", &arguments).map(drop)
 }
 
 /// What the last login set for a user: `/run/cgsandbox/slice/UID`, a setting on each line.

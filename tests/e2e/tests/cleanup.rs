@@ -216,3 +216,23 @@ fn a_cgroup_root_that_is_moved_is_no_way_around_the_memory_limit() {
     host.as_root(["cgsandbox", "gc"]).run().ok();
     host.assert_nothing_left();
 }
+
+/// It has settings of the administrator's, which would not come back with it.
+#[test]
+fn a_cgroup_above_all_users_that_was_there_before_stays() {
+    let host = host(LIMITED);
+    let pids = host.users_cgroup("alice", "pids");
+    let root = pids.parent().unwrap().to_owned();
+    host.sh(&format!("mkdir -p {0} && echo 500 >{0}/pids.max", root.display()));
+    host.spawn_session("alice").logout();
+    host.wait_log(&["event=session_close", "user=alice"]);
+    eventually("the user's cgroup is gone", 10.0, || {
+        host.sh("cgsandbox gc");
+        !host.exists(&pids)
+    });
+    assert_eq!(host.read(root.join("pids.max")).unwrap(), "500\n");
+    // The ones that the login made are gone, where it is not the same.
+    let stay: Vec<_> = host.cgroups().into_iter().filter(|it| !root.starts_with(it)).collect();
+    assert!(stay.is_empty(), "{stay:?}");
+    assert!(!host.exists("/run/cgsandbox/roots"));
+}

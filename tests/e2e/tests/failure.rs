@@ -176,6 +176,7 @@ const EFFECTS: &[&str] = &[
     "write",
     "mount",
     "umount2",
+    "pivot_root",
     "move_mount",
     "fsmount",
     "open_tree",
@@ -259,4 +260,30 @@ fn a_helper_killed_at_any_step_of_close_is_made_good_by_the_next() {
         let left = host.leftovers();
         assert!(left.is_empty(), "{at}: {left:#?}");
     });
+}
+
+/// A user may have a crontab under another configuration, and be able to make sshd's opens fail.
+#[test]
+fn on_error_of_one_configuration_is_none_of_anothers() {
+    let host = host("deny");
+    let root = host.cgroup_root();
+    let other = format!(
+        "version = 1\non_error = \"allow\"\nservices = [\"cron\"]\ncgroup_root = {root:?}\n\
+         [profile.default]\n[[rule]]\nmatch = \"*\"\nprofile = \"default\"\n"
+    );
+    host.write("/etc/other.toml", other);
+    let line =
+        format!("session required pam_cgsandbox.so config=/etc/other.toml helper={STAND_IN}");
+    host.write("/etc/pam.d/cron", format!("session required pam_permit.so\n{line}\n"));
+    let open = |service| {
+        host.as_root(["pamtester", service, "alice", "open_session", "close_session"]).run()
+    };
+    open("sshd").ok();
+    open("cron").ok();
+    host.wait_log(&["event=session_close", "service=cron"]);
+    host.sh(&format!("chmod 644 {STAND_IN}"));
+    assert_ne!(open("sshd").status, 0);
+    open("cron").ok();
+    host.wait_log(&["event=degraded", "service=cron", "enforced=none"]);
+    host.wait_log(&["event=session_denied", "service=sshd"]);
 }

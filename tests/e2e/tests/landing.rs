@@ -261,3 +261,41 @@ fn variables_that_an_earlier_module_sets_change_nothing() {
     host.wait_log(&["event=session_open"]);
     host.assert_inside("alice");
 }
+
+/// Whoever may mount chooses the name: a user with a fusermount, or a disk's label in Latin 1.
+#[test]
+fn a_mount_point_that_is_not_utf_8_keeps_nobody_out() {
+    let host = host();
+    let odd = r#"odd="/home/$(printf '\377')""#;
+    host.sh(&format!("{odd}; mkdir \"$odd\" && mount -t tmpfs odd \"$odd\""));
+    let session = host.spawn_session("alice");
+    host.assert_inside("alice");
+    session.logout();
+    host.sh("cgsandbox gc");
+    host.sh(&format!("{odd}; umount \"$odd\""));
+    host.assert_nothing_left();
+}
+
+/// sshd that an administrator has started anew out of a sandbox: what comes from elsewhere would
+/// get no limits of its own, and nobody would be told.
+#[test]
+fn a_daemon_in_a_session_without_a_view_of_its_own_refuses_who_comes_from_elsewhere() {
+    let policy = "[profile.default]\nhidepid = \"off\"\n";
+    let host = Host::build().user("alice").user("bob").policy(policy).start();
+    let alice = host.spawn_session("alice");
+    let leaf = |path: &std::path::PathBuf| path.to_string_lossy().contains("/session-");
+    let leaves: Vec<_> = host.cgroups().into_iter().filter(leaf).collect();
+    assert!(!leaves.is_empty());
+    let enter: String =
+        leaves.iter().map(|leaf| format!("echo $$ >{}/cgroup.procs; ", leaf.display())).collect();
+    let open = |rhost: &str| {
+        let script = format!("{enter} exec pamtester {rhost} sshd bob open_session close_session");
+        host.as_root(["sh", "-c", &script]).run()
+    };
+    assert_ne!(open("-I rhost=192.0.2.1").status, 0);
+    host.wait_log(&["event=session_denied", "user=bob", "started inside a sandbox"]);
+    // As su does.
+    open("").ok();
+    alice.logout();
+    host.assert_nothing_left();
+}

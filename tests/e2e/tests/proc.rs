@@ -245,3 +245,28 @@ fn a_changed_policy_reaches_proc_with_the_next_login() {
     let _second = host.spawn_session("alice");
     eventually("proc is open", 5.0, || alice.sh("test -e /proc/1 && echo open") == "open");
 }
+
+/// What is mounted where no process is would stay in use when the host has unmounted it.
+#[test]
+fn the_namespace_that_keeps_the_others_holds_nothing_of_the_hosts() {
+    let host = Host::build().user("alice").propagation(Propagation::Private).start();
+    let _session = host.spawn_session("alice");
+    let uid = host.uid("alice").to_string();
+    let names = host.inside(move || {
+        let store = std::fs::File::open("/run/cgsandbox/store").unwrap();
+        // A thread that shares its working directory could not.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).unwrap();
+        nix::sched::setns(store, nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        let mut names: Vec<String> = std::fs::read_dir("/")
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert!(std::path::Path::new("/user").join(uid).join("ns/mnt").exists());
+        names
+    });
+    for foreign in ["proc", "sys", "home", "etc", "run"] {
+        assert!(!names.iter().any(|name| name == foreign), "{names:?}");
+    }
+    assert!(names.iter().any(|name| name == "lock"), "{names:?}");
+}
