@@ -4,36 +4,39 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DESTDIR ?=
-PAMDIR ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)/security
+# Debian's, by the machine's kind; else where libpam looks on machines with both widths, or one.
+MULTIARCH := $(shell gcc -print-multiarch 2>/dev/null)
+PAMDIR ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,$(if $(wildcard /usr/lib64/security),/usr/lib64,/usr/lib)/security)
 UNITDIR ?= /usr/lib/systemd/system
 ZSHDIR ?= /usr/share/zsh/vendor-completions
 
-.PHONY: all build demo test test-all test-e2e bench install dist deb rpm clean deps
+.PHONY: all build demo test test-all test-e2e bench install dist deb rpm clean test-deps
 
 all: build
 
-deps:
+# What only tests need: an sshd, emulators, servers. For a machine that is for tests.
+test-deps:
 	@tests/deps test
 
 build:
 	@tests/deps build
-	$(CARGO) build
+	$(CARGO) build --release
 
 # Two users log in on a host that exists for half a minute.
-demo: deps
+demo: test-deps
 	@$(CARGO) build --quiet --release
 	@CGSANDBOX_RIG_BINARIES=$(TARGET)/release $(CARGO) run --quiet --package cgsandbox-e2e --example demo
 
 # Everything; the last line is "N passed, N failed".
-test: deps
+test: test-deps
 	@tests/run
 
 # That, and every test for systemd on every Debian and layout of cgroups. It takes hours.
-test-all: deps
+test-all: test-deps
 	@tests/run unit e2e v1 deb rpm reproducible i386 vm-all systemd-all
 
 # One promise: make test-e2e NAME=a_fork_bomb
-test-e2e: deps
+test-e2e: test-deps
 	$(CARGO) build
 	$(CARGO) test -p cgsandbox-e2e $(NAME)
 
@@ -47,9 +50,11 @@ bench:
 	@CGSANDBOX_RIG_BINARIES=$(TARGET)/release $(TARGET)/release/cgsandbox-bench $(OPENS) $(HELD)
 
 # What packages contain. BINARIES says where they are, if they have been built already.
-BINARIES ?= $(TARGET)/release
+ifeq ($(BINARIES),)
+BINARIES := $(TARGET)/release
+install: build
+endif
 install:
-	[ -e $(BINARIES)/cgsandbox ] || $(CARGO) build --release
 	install -D -m 0644 $(BINARIES)/libpam_cgsandbox.so $(DESTDIR)$(PAMDIR)/pam_cgsandbox.so
 	install -D -m 0755 -t $(DESTDIR)/usr/libexec/cgsandbox $(BINARIES)/cgsandbox-helper
 	install -D -m 0755 -t $(DESTDIR)/usr/bin $(BINARIES)/cgsandbox

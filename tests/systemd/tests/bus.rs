@@ -126,3 +126,20 @@ fn a_logout_while_nobody_answers_is_made_good_later() {
     machine.ssh("alice").cmd("true").run().ok();
     machine.assert_nothing_left();
 }
+
+/// There is an earlier policy's limit to be lifted, and nobody to lift it.
+#[test]
+fn the_exempt_get_in_while_nobody_answers() {
+    let machine = machine("deny");
+    let session = machine.session("alice");
+    assert_eq!(machine.tasks_max("alice"), Some(99));
+    machine.set_policy(&format!("exempt = [\"alice\"]\n{LIMITED}"));
+    let unanswered = Unanswered::hung();
+    assert!(opens(&machine), "{}", machine.log().join("\n"));
+    drop(unanswered);
+    machine.wait_log(&["event=degraded", "user=alice", "operation="]);
+    assert!(opens(&machine));
+    assert_ne!(machine.tasks_max("alice"), Some(99), "it is lifted when somebody answers");
+    session.logout();
+    machine.assert_nothing_left();
+}

@@ -127,3 +127,22 @@ fn a_user_who_comes_back_is_limited_again() {
     session.logout();
     machine.assert_nothing_left();
 }
+
+/// With all its tasks in use a session cannot start what would end it, and what forks faster than
+/// it is killed outlives one kill(2) after another.
+#[test]
+fn what_forks_without_end_is_killed_by_gc_where_the_logout_could_not() {
+    let machine = machine("");
+    machine.set_policy(&format!("{LIMITED}on_logout = \"kill\"\n"));
+    let mut session = machine.session("alice");
+    // Each of its processes starts the next and ends, as many at once as may be.
+    machine.write_at_home("alice", "bomb", "#!/bin/sh\n./bomb & ./bomb & ./bomb &\n");
+    session.sh("chmod 755 bomb; (setsid nohup ./bomb >/dev/null 2>&1 &)");
+    eventually("the tasks are in use", 30.0, || machine.processes_of("alice").len() > 60);
+    session.kill_monitor();
+    eventually("gc ends it", 60.0, || {
+        machine.sh("cgsandbox gc");
+        machine.processes_of("alice").iter().all(|one| !one.command.contains("bomb"))
+    });
+    machine.assert_nothing_left();
+}

@@ -85,3 +85,24 @@ fn the_manager_of_a_lingering_user_does_not_count_against_max_logins() {
     machine.sh("loginctl disable-linger alice");
     machine.assert_nothing_left();
 }
+
+/// It has the cgroup of the one before, and is not what that one left behind.
+#[test]
+fn a_manager_that_restarts_lives_where_what_is_left_is_killed() {
+    let policy = format!("{LIMITED}on_logout = \"kill\"\n");
+    let machine = Machine::build().user("alice").policy(&policy).start();
+    machine.sh("loginctl enable-linger alice");
+    let manager = format!("user@{}.service", machine.uid("alice"));
+    machine.wait_until(&manager, true);
+    for _ in 0..2 {
+        machine.sh(&format!("systemctl restart {manager}"));
+        machine.sh("cgsandbox gc");
+        machine.ssh("alice").cmd("true").run().ok();
+        assert!(machine.is_active(&manager));
+        let pid: i32 = machine.property(&manager, "MainPID").parse().unwrap_or_default();
+        assert!(pid > 1 && !machine.is_outside(pid));
+    }
+    assert_eq!(machine.property(&manager, "NRestarts"), "0");
+    machine.sh("loginctl disable-linger alice");
+    machine.assert_nothing_left();
+}

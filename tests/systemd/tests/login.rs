@@ -91,8 +91,11 @@ fn a_user_sees_no_others_processes_and_the_machine_sees_all() {
     assert_eq!(alice.sh(&format!("ls -d /proc/{} 2>/dev/null", bob.shell())), "");
     assert_eq!(alice.sh("ls -d /proc/1 2>/dev/null"), "");
     assert_eq!(alice.sh("ls -d /proc/$$"), format!("/proc/{}", alice.shell()));
-    let of_bob = format!("/sys/fs/cgroup/user.slice/{}", machine.slice("bob"));
-    assert_eq!(alice.sh(&format!("ls {of_bob} 2>/dev/null")), "");
+    // In whatever hierarchies there are.
+    let find = |slice: String| format!("find /sys/fs/cgroup -name {slice} 2>/dev/null");
+    assert_eq!(alice.sh(&find(machine.slice("bob"))), "");
+    assert_ne!(alice.sh(&find(machine.slice("alice"))), "");
+    assert_ne!(machine.sh(&find(machine.slice("bob"))), "");
     assert!(machine.sh("cat /proc/1/mountinfo").lines().all(|it| !it.contains("hidepid")));
 }
 
