@@ -72,6 +72,9 @@ pub fn is_lack(error: &Error) -> bool {
 
 /// Makes localhost the user's own in the user's cgroup, and brings up to date who may reach it.
 /// The address that it has from then on.
+///
+/// The caller holds the user's lock. The one that all users share is held for what they share
+/// only: on systemd hosts this process is under the limits of the user, who may have used them up.
 pub fn give(
     state: &State,
     tree: &Tree,
@@ -86,13 +89,22 @@ pub fn give(
     })?;
     make_directory(&directory_in(state))?;
     let known = peers::look_up_others(state, policy, uid);
-    let _lock = state.lock_loopback(patience)?;
     let cgroup = Cgroup::open(&directory)?;
-    let set = Set::obtain(state)?;
+    let set = match Set::in_use(state) {
+        Some(set) => set,
+        None => {
+            let _lock = state.lock_loopback(patience)?;
+            Set::obtain(state)?
+        }
+    };
     let was_private = Claim::of(state, uid).is_some();
-    let given = (|| {
+    let claim = || {
+        let _lock = state.lock_loopback(patience)?;
         let pool = claim::pool(state, loopback.pool)?;
-        let address = Claim::make(state, uid, pool, loopback.address)?.address;
+        Claim::make(state, uid, pool, loopback.address).map(|claim| (pool, claim.address))
+    };
+    let given = (|| {
+        let (pool, address) = claim()?;
         interface::add(address.v6).map_err(Error::os("add to lo", address.v6))?;
         let record = Record {
             address,
@@ -103,14 +115,17 @@ pub fn give(
             services: loopback.services.clone(),
         };
         set.attach(&cgroup, &record.to_bytes())?;
-        peers::remember(state, policy, subject)?;
-        peers::update(state, &set, policy, subject, address, &known)?;
+        if policy.has_peers() || peers::are_any(state) {
+            let _lock = state.lock_loopback(patience)?;
+            peers::remember(state, policy, subject)?;
+            peers::update(state, &set, policy, subject, address, &known)?;
+        }
         Ok(address)
     })();
     if given.is_err() && !was_private {
         // The first error is the one to tell.
         let _ = cgroup.clear();
-        let _ = give_up(state, uid);
+        let _ = state.lock_loopback(patience).and_then(|_lock| give_up(state, uid));
     }
     given
 }
@@ -125,10 +140,10 @@ pub fn withdraw(state: &State, tree: &Tree, uid: u32, patience: Duration) -> Res
     if !Claim::is_begun(state, uid) {
         return Ok(());
     }
-    let _lock = state.lock_loopback(patience)?;
     if let Some(directory) = directory_of(tree, uid) {
         Cgroup::open(&directory)?.clear()?;
     }
+    let _lock = state.lock_loopback(patience)?;
     give_up(state, uid)
 }
 
