@@ -16,14 +16,20 @@ use crate::{account, limits, teardown};
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Serves one `Request::Close`.
-pub fn close(channel: &Channel, ticket: u64, leader: Leader, deadline_ms: u64) -> Result<()> {
+pub fn close(
+    channel: &Channel,
+    uid: u32,
+    ticket: u64,
+    leader: Leader,
+    deadline_ms: u64,
+) -> Result<()> {
     let state = State::of_host();
     // Only the process that opened a session finds it. An open whose helper died before it
     // wrote the record has left empty directories at most.
-    match Session::opened_by(&state, leader, ticket) {
+    match Session::opened_by(&state, uid, leader, ticket) {
         Some(session) if session.stage == Stage::Opening => teardown::take_back(&state, &session),
         Some(session) => end(&state, session, Duration::from_millis(deadline_ms / 2))?,
-        None => teardown::forget_unused(&state),
+        None => teardown::forget_unused(&state, uid),
     }
     channel.reply(&Reply::Closed, &[])
 }

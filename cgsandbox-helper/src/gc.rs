@@ -48,7 +48,6 @@ pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
         systemd::forget(state, &Tree::of_systemd(&mounted()?), uid, &[std::process::id()]);
     }
     loopback::forget_unused(state).unwrap_or_else(|error| collected.failed.push(error));
-    Session::forget_dangling(state);
     Ok(collected)
 }
 

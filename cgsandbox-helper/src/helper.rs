@@ -40,8 +40,8 @@ fn serve(channel: &Channel) -> Result<()> {
                 open::Login { user, service, tty, rhost, config, ticket, deadline_ms, leader };
             open::open(channel, &login)
         }
-        Request::Close { ticket, deadline_ms } => {
-            close::close(channel, ticket, leader, deadline_ms)
+        Request::Close { uid, ticket, deadline_ms } => {
+            close::close(channel, uid, ticket, leader, deadline_ms)
         }
     }
 }

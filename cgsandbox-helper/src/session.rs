@@ -3,7 +3,6 @@
 //! It is written before anything is changed and removed after everything is undone, so
 //! whatever a crash leaves behind has a record that says how to finish.
 
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -159,15 +158,6 @@ impl Session {
     pub fn keep(&self, state: &State) -> Result<()> {
         make_directory(&state.user(self.uid))?;
         make_directory(&Self::directory(state, self.uid))?;
-        let path = Self::path(state, self.uid, &self.id);
-        // First what finds it: a record that its closer does not find would wait for a `gc`.
-        let opened = Self::opened(state, self.leader, self.ticket);
-        match symlink(&path, &opened) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(Error::os("create", opened.display())(error));
-            }
-            _ => {}
-        }
         self.update(state)
     }
 
@@ -177,12 +167,6 @@ impl Session {
         let text =
             serde_json::to_vec(self).map_err(|cause| Error::new("write", path.display(), cause))?;
         state.write(&path, &text)
-    }
-
-    /// Where who closes a session finds its record, however many users are logged in.
-    fn opened(state: &State, leader: Leader, ticket: u64) -> PathBuf {
-        let name = format!("{}-{}-{ticket:x}", leader.pid, leader.start);
-        state.directory().join("opened").join(name)
     }
 
     /// The record of one session; none where there is none, or none that can be read.
@@ -200,42 +184,22 @@ impl Session {
         names_in(&Self::directory(state, uid)).into_iter().filter(|id| !id.contains('.')).collect()
     }
 
-    /// The session that `leader` opened with this ticket, whoever's it is.
-    pub fn opened_by(state: &State, leader: Leader, ticket: u64) -> Option<Self> {
-        let opened = Self::opened(state, leader, ticket);
-        let record = std::fs::read_link(&opened).ok()?;
-        let Ok(text) = std::fs::read(record) else {
-            let _ = std::fs::remove_file(opened);
-            return None;
-        };
-        let session: Session = serde_json::from_slice(&text).ok()?;
-        (session.leader == leader && session.ticket == ticket).then_some(session)
+    /// The session of a user that `leader` opened with this ticket.
+    pub fn opened_by(state: &State, uid: u32, leader: Leader, ticket: u64) -> Option<Self> {
+        let ids = Self::ids(state, uid).into_iter();
+        ids.filter(|id| Leader::of_session(id) == Some(leader))
+            .filter_map(|id| Self::read(state, uid, &id))
+            .find(|session| session.leader == leader && session.ticket == ticket)
     }
 
     /// Removes the record of a session.
     pub fn forget(state: &State, uid: u32, id: &str) -> Result<()> {
         let path = Self::path(state, uid, id);
-        if let Some(session) = Self::read(state, uid, id) {
-            let _ = std::fs::remove_file(Self::opened(state, session.leader, session.ticket));
-        }
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::os("remove", path.display())(error))
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Removes what points to records that are gone, or never were.
-    pub fn forget_dangling(state: &State) {
-        let directory = state.directory().join("opened");
-        for name in names_in(&directory) {
-            // Of a process that lives the record may be about to be written.
-            let is_alive = Leader::of_session(&name).is_some_and(|leader| leader.is_alive());
-            let link = directory.join(name);
-            if !is_alive && !link.exists() {
-                let _ = std::fs::remove_file(link);
-            }
         }
     }
 

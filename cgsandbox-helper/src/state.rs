@@ -10,7 +10,6 @@
 //! lock/host             held while what all users share is made or removed
 //! lock/loopback         held while an address is given or taken
 //! user/UID/session/ID   a login: who, from where, and what it was before
-//! opened/PID-START-N    symlink to the record of the login that a process opened
 //! store                 the mount namespace that the next ones are pinned in
 //! user/UID/ns/mnt       the user's mount namespace, pinned in the store
 //! user/UID/hidepid      how that namespace's /proc is mounted
@@ -64,7 +63,7 @@ impl State {
     pub fn prepare(&self) -> Result<()> {
         make_directory(&self.directory)?;
         self.must_be_roots_own()?;
-        for name in ["lock", "user", "opened"] {
+        for name in ["lock", "user"] {
             make_directory(&self.directory.join(name))?;
         }
         Ok(())

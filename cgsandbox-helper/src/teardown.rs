@@ -219,23 +219,20 @@ pub fn remove_root(state: &State, tree: &Tree) -> Result<()> {
     state.forget_roots()
 }
 
-/// Removes what state there is of users without a session: a helper that died before it
-/// wrote the first record.
-pub fn forget_unused(state: &State) {
-    // Whoever has a session, or is just getting one, has use for it.
-    let has_none = |uid: &u32| Session::ids(state, *uid).is_empty();
-    for uid in state.users().into_iter().filter(has_none) {
-        let Ok(_lock) = state.lock(uid, Duration::ZERO) else { continue };
-        let forgotten = (|| match has_none(&uid) && namespace::pinned(state, uid)?.is_none() {
+/// Removes what state there is of a user without a session: a helper that died before it wrote
+/// the first record.
+pub fn forget_unused(state: &State, uid: u32) {
+    let forgotten = state.lock(uid, LOCK_PATIENCE).and_then(|_lock| {
+        match Session::ids(state, uid).is_empty() && namespace::pinned(state, uid)?.is_none() {
             true => {
                 loopback::release(state, uid)?;
                 Session::forget_user(state, uid).map(drop)
             }
             false => Ok(()),
-        })();
-        if let Err(error) = forgotten {
-            complain(state, uid, &error);
         }
+    });
+    if let Err(error) = forgotten {
+        complain(state, uid, &error);
     }
 }
 

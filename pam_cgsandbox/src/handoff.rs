@@ -40,12 +40,12 @@ pub fn open(mut helper: Helper, request: &Request, by: Instant) -> Result<Opened
     }
 }
 
-/// Has the helper end what was opened with `ticket`, however far that came.
-pub fn close(path: &str, ticket: u64, timeout: Duration) -> Result<()> {
+/// Has the helper end what was opened for `uid` with `ticket`, however far that came.
+pub fn close(path: &str, uid: u32, ticket: u64, timeout: Duration) -> Result<()> {
     let by = Instant::now() + timeout;
     let mut helper = Helper::start(path, c"close")?;
     let deadline_ms = timeout.as_millis() as u64;
-    match ask(&helper, &Request::Close { ticket, deadline_ms }, by)? {
+    match ask(&helper, &Request::Close { uid, ticket, deadline_ms }, by)? {
         (Reply::Closed, _) => finish(&mut helper, by),
         _ => Err(failed("it has not closed the session")),
     }

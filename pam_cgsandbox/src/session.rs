@@ -15,6 +15,7 @@ pub type Outcome = std::result::Result<(), Login>;
 
 /// What PAM keeps between open and close. Dropping it closes fds and does nothing else.
 pub struct Session {
+    uid: u32,
     ticket: u64,
     host: Host,
     /// The process that is inside.
@@ -26,15 +27,17 @@ pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
     let opened = match login::user(pam) {
         // Before anything else is read: whatever is broken, root gets in to mend it.
         Some((0, _)) => return Err(Login::Allow),
-        Some((_, user)) => arguments(words).and_then(|given| enter(pam, user, &given)),
+        Some((uid, user)) => arguments(words)
+            .and_then(|given| enter(pam, uid, user, &given))
+            .map(|(opened, ticket)| (opened, uid, ticket)),
         None => Err(Failure::of("resolve", "user", "unknown to NSS, or not UTF-8")),
     };
     let (verdict, message) = match opened {
-        Ok((Ok(host), ticket)) => {
-            let session = Session { ticket, host, leader: std::process::id() };
+        Ok((Ok(host), uid, ticket)) => {
+            let session = Session { uid, ticket, host, leader: std::process::id() };
             return if login::keep(pam, Some(session)) { Ok(()) } else { Err(Login::Deny) };
         }
-        Ok((Err(outside), _)) => outside,
+        Ok((Err(outside), ..)) => outside,
         Err(failure) => judge(pam, words, &failure),
     };
     let user = pam.get_item::<Conv>().ok().flatten();
@@ -50,7 +53,7 @@ fn arguments(words: &[&CStr]) -> Result<Arguments> {
     Arguments::parse(words.iter().map(|word| word.to_string_lossy())).map_err(wrong)
 }
 
-fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Opened, u64)> {
+fn enter(pam: &mut PamHandle, uid: u32, user: String, given: &Arguments) -> Result<(Opened, u64)> {
     // Taking the place now leaves nothing that can fail once this process is inside.
     if login::kept(pam).is_some() || !login::keep(pam, None) {
         return Err(Failure::of("keep", "session", "one is open already, or no memory"));
@@ -72,7 +75,7 @@ fn enter(pam: &mut PamHandle, user: String, given: &Arguments) -> Result<(Opened
     let opened = handoff::open(helper, &request, start + given.timeout);
     if let Err(Failure { stranded: false, .. }) = opened {
         // What that helper may have left, a second one takes back.
-        let back = handoff::close(&given.helper, ticket, given.timeout);
+        let back = handoff::close(&given.helper, uid, ticket, given.timeout);
         let _ = back.map_err(|failure| failure.log("degraded", pam, ""));
     }
     if given.debug {
@@ -96,9 +99,12 @@ fn judge(pam: &PamHandle, words: &[&CStr], failure: &Failure) -> (Login, String)
 /// Takes this process out of the sandbox. Into the host's view first: what is run and read must
 /// not come from the user's.
 pub fn close(pam: &mut PamHandle, words: &[&CStr]) -> Outcome {
-    let Some(Session { ticket, host, .. }) = login::kept(pam) else { return Err(Login::Allow) };
+    let Some(Session { uid, ticket, host, .. }) = login::kept(pam) else {
+        return Err(Login::Allow);
+    };
     let given = host.back().and_then(|()| arguments(words));
-    let closed = given.and_then(|given| handoff::close(&given.helper, *ticket, given.timeout));
+    let closed =
+        given.and_then(|given| handoff::close(&given.helper, *uid, *ticket, given.timeout));
     login::keep(pam, None);
     closed.map_err(|failure| {
         failure.log("session_close", pam, "");

@@ -33,6 +33,7 @@ pub use line::{add_field, count_lost};
 use std::fmt;
 use std::fs::{read_link, symlink_metadata};
 use std::os::unix::fs::MetadataExt;
+use std::str::FromStr;
 
 /// Where the helper is installed; the module's `helper=` argument overrides it.
 pub const HELPER: &str = "/usr/libexec/cgsandbox/cgsandbox-helper";
@@ -89,6 +90,8 @@ pub enum Request {
     },
     /// Take the calling process back out and end its session, however far its open came.
     Close {
+        /// Whose session it is.
+        uid: u32,
         /// That of the open.
         ticket: u64,
         /// As in [`Request::Open`].
@@ -173,7 +176,8 @@ impl Request {
                     .field("deadline_ms", &deadline_ms.to_string())?
                     .finish()
             }
-            Request::Close { ticket, deadline_ms } => Datagram::of("close")
+            Request::Close { uid, ticket, deadline_ms } => Datagram::of("close")
+                .field("uid", &uid.to_string())?
                 .field("ticket", &ticket.to_string())?
                 .field("deadline_ms", &deadline_ms.to_string())?
                 .finish(),
@@ -194,6 +198,7 @@ impl Request {
                 deadline_ms: fields.take_number("deadline_ms")?,
             },
             "close" => Request::Close {
+                uid: fields.take_number("uid")?,
                 ticket: fields.take_number("ticket")?,
                 deadline_ms: fields.take_number("deadline_ms")?,
             },
@@ -389,7 +394,7 @@ impl<'a> Fields<'a> {
         Ok(self.rest.swap_remove(at).1.to_owned())
     }
 
-    fn take_number(&mut self, key: &str) -> Result<u64, Malformed> {
+    fn take_number<N: FromStr>(&mut self, key: &str) -> Result<N, Malformed> {
         self.take(key)?.parse().map_err(|_| Malformed("not a number"))
     }
 
@@ -417,7 +422,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_what_arrives() {
-        let close = Request::Close { ticket: 12, deadline_ms: 7 };
+        let close = Request::Close { uid: 1000, ticket: 12, deadline_ms: 7 };
         for request in [open(), close] {
             assert_eq!(Request::decode(&request.encode().unwrap()), Ok(request));
         }

@@ -336,7 +336,6 @@ impl Host {
         let state = self.as_root([
             "find",
             "/run/cgsandbox/user",
-            "/run/cgsandbox/opened",
             "/run/cgsandbox/loopback/address",
             "-mindepth",
             "1",
