@@ -1,14 +1,15 @@
 //! What crashes left behind, and what the module goes by when it has no helper to ask.
 
+use std::path::Path;
+
 use cgsandbox_protocol::{Login, on_error_of};
 
 use super::Finding;
 use crate::cgroup::Tree;
 use crate::config::Sources;
-use crate::gc;
-use crate::namespace;
 use crate::session::{Leader, Session, Stage};
 use crate::state::State;
+use crate::{gc, namespace, systemd};
 
 const STATE: &str = "state";
 
@@ -23,7 +24,28 @@ pub(super) fn look(
 ) -> Vec<Finding> {
     let mut findings = leftovers(state, cgroup_root);
     findings.extend(published(sources, on_error));
+    findings.extend(timer());
     findings
+}
+
+/// Whether anything clears up where nobody logs in any more. What does so without systemd, as a job
+/// of cron, cannot be known.
+fn timer() -> Option<Finding> {
+    const UNITS: [&str; 4] = [
+        "/etc/systemd/system",
+        "/run/systemd/system",
+        "/usr/lib/systemd/system",
+        "/lib/systemd/system",
+    ];
+    let link = Path::new("timers.target.wants/cgsandbox-gc.timer");
+    let is_wanted = UNITS.iter().any(|units| Path::new(units).join(link).is_symlink());
+    if is_wanted || !systemd::is_manager() {
+        return None;
+    }
+    let what = "cgsandbox-gc.timer is not enabled: what a crash leaves stays till the user's next login, \
+                and after a boot the module denies until somebody has logged in";
+    let remedy = "systemctl enable --now cgsandbox-gc.timer";
+    Some(Finding::note(STATE, what).remedy(remedy))
 }
 
 fn leftovers(state: &State, cgroup_root: &str) -> Vec<Finding> {

@@ -141,12 +141,14 @@ impl<'a> Manager<'a> {
         };
         let is_nothing = wanted.is_empty() && before.is_none();
         if !is_nothing && (before.as_deref() != Some(&text) || !are_kept()) {
-            // First the note: whatever is set is known to be ours.
-            note.write(self.state, &text)?;
+            // First the note: whatever is set is known to be ours. What systemd does not take then
+            // is asked for again.
+            note.write(self.state, &format!("{text}{}", Note::UNANSWERED))?;
             for property in &wanted {
                 files.remove_own_share(property.setting());
             }
             self.set(&self.slice(), &wanted)?;
+            note.write(self.state, &text)?;
         }
         // A slice that nothing is in has no cgroup yet; it starts with what was set.
         if self.tree.has_user(self.uid) {
@@ -371,10 +373,13 @@ pub fn kill(scope: &str, patience: Duration) -> Result<()> {
     Bus::connect(patience)?.call(MANAGER_PATH, MANAGER, "KillUnit", &arguments).map(drop)
 }
 
-/// What the last login set for a user: `/run/cgsandbox/slice/UID`, a setting on each line.
+/// What the last login set for a user: `/run/cgsandbox/slice/UID`, `setting=value` on each line.
 struct Note(PathBuf);
 
 impl Note {
+    /// The last line for as long as systemd has not agreed.
+    const UNANSWERED: &str = "unanswered\n";
+
     fn of(state: &State, uid: u32) -> Self {
         Note(state.directory().join("slice").join(uid.to_string()))
     }

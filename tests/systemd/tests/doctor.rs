@@ -54,3 +54,13 @@ fn gc_takes_nothing_that_is_in_use() {
     let second = machine.session("alice");
     assert!(!machine.is_outside(second.shell()));
 }
+
+#[test]
+fn doctor_misses_the_timer() {
+    let machine = Machine::build().user("alice").policy(LIMITED).start();
+    assert!(!doctor(&machine).contains("cgsandbox-gc.timer"));
+    machine.sh("systemctl disable --now cgsandbox-gc.timer");
+    let told = doctor(&machine);
+    machine.sh("systemctl enable --now cgsandbox-gc.timer");
+    assert!(told.contains("systemctl enable --now cgsandbox-gc.timer"), "{told}");
+}
