@@ -58,9 +58,11 @@ fn gc_takes_nothing_that_is_in_use() {
 #[test]
 fn doctor_misses_the_timer() {
     let machine = Machine::build().user("alice").policy(LIMITED).start();
-    assert!(!doctor(&machine).contains("cgsandbox-gc.timer"));
-    machine.sh("systemctl disable --now cgsandbox-gc.timer");
-    let told = doctor(&machine);
-    machine.sh("systemctl enable --now cgsandbox-gc.timer");
-    assert!(told.contains("systemctl enable --now cgsandbox-gc.timer"), "{told}");
+    // As every test has it: nothing is to clear up behind its back.
+    let disabled = doctor(&machine);
+    machine.sh("systemctl enable cgsandbox-gc.timer");
+    let enabled = doctor(&machine);
+    machine.sh("systemctl disable cgsandbox-gc.timer");
+    assert!(disabled.contains("systemctl enable --now cgsandbox-gc.timer"), "{disabled}");
+    assert!(!enabled.contains("cgsandbox-gc.timer"), "{enabled}");
 }
