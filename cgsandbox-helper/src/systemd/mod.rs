@@ -150,8 +150,9 @@ impl<'a> Manager<'a> {
             self.set(&self.slice(), &wanted)?;
             note.write(self.state, &text)?;
         }
-        // A slice that nothing is in has no cgroup yet; it starts with what was set.
-        if self.tree.has_user(self.uid) {
+        // A slice that nothing is in starts with what was set. Till then it has no cgroup, or one
+        // without controllers.
+        if self.is_used() {
             applied.missing.extend(self.settle(&ours, None));
         }
         for property in wanted.iter().filter(|property| property.directive.is_none()) {
@@ -169,9 +170,9 @@ impl<'a> Manager<'a> {
         if self.tree.locate(&Membership::of(leader)?) == Some((self.uid, leaf.to_owned())) {
             applied.missing.extend(self.limit_session(leaf, leader, session, true)?);
         } else {
-            let was_there = self.tree.has_user(self.uid);
+            let was_used = self.is_used();
             self.make_scope(leaf, leader, session)?;
-            if !was_there {
+            if !was_used {
                 applied.missing.extend(self.settle(&ours(&sandbox.attributes, &applied), None));
             }
             let of_session = ours(session, &applied);
@@ -236,6 +237,10 @@ impl<'a> Manager<'a> {
         let mut applied = Applied { missing: unfit(&unknown), overridden: Vec::new() };
         applied.missing.extend(self.settle(&ours(attributes, &applied), Some(leaf)));
         Ok(applied.missing)
+    }
+
+    fn is_used(&self) -> bool {
+        self.tree.has_user_processes(self.uid, &[])
     }
 
     fn slice(&self) -> String {
