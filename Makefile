@@ -10,7 +10,7 @@ PAMDIR ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,$(if $(wildcard /usr/
 UNITDIR ?= /usr/lib/systemd/system
 ZSHDIR ?= /usr/share/zsh/vendor-completions
 
-.PHONY: all build demo test test-all test-e2e bench install dist deb rpm clean test-deps
+.PHONY: all build demo test test-all test-e2e bench install dist deb rpm clean test-deps up-to-date
 
 all: build
 
@@ -52,8 +52,12 @@ bench:
 # What packages contain. BINARIES says where they are, if they have been built already.
 ifeq ($(BINARIES),)
 BINARIES := $(TARGET)/release
-install: build
+install: up-to-date
 endif
+# Root may have no cargo, where "make" was run by somebody else.
+up-to-date:
+	@if command -v $(CARGO) >/dev/null; then $(CARGO) build --release; \
+	elif [ ! -e $(BINARIES)/cgsandbox ]; then echo "nothing is built yet: run make first" >&2; exit 1; fi
 install:
 	install -D -m 0644 $(BINARIES)/libpam_cgsandbox.so $(DESTDIR)$(PAMDIR)/pam_cgsandbox.so
 	install -D -m 0755 -t $(DESTDIR)/usr/libexec/cgsandbox $(BINARIES)/cgsandbox-helper

@@ -29,7 +29,7 @@ pub fn close(
     match Session::opened_by(&state, uid, leader, ticket) {
         Some(session) if session.stage == Stage::Opening => teardown::take_back(&state, &session),
         Some(session) => end(&state, session, Duration::from_millis(deadline_ms / 2))?,
-        None => teardown::forget_unused(&state, uid),
+        None => teardown::forget_unused(&state, uid, leader),
     }
     channel.reply(&Reply::Closed, &[])
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::loopback::address::Address;
 use crate::plan::{Enforcement, Sandbox};
-use crate::policy::{Choice, Policy, Verdict};
+use crate::policy::{Choice, Match, Policy, Subject, Verdict};
 use crate::refusal::Refusal;
 use crate::session::{Leader, Session, Stage, USER_MANAGER};
 use crate::state::{Lock, State};
@@ -102,7 +102,10 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     if !policy.services.contains(&login.service) {
         return Ok(None);
     }
-    let subject = subject::resolve(&login.user, policy.needs_groups())?;
+    let subject = match subject::resolve(&login.user, policy.needs_groups()) {
+        Err(_) if is_exempt_anyway(&policy.exempt, &login.user) => return Ok(None),
+        subject => subject?,
+    };
     // Before the host is looked at: whatever is wrong with it, exempt users get in.
     let Choice::Confined(confined) = policy.choose(&subject, &login.service) else {
         if let Err(error) = lift(state, subject.uid, login) {
@@ -123,12 +126,22 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
         return stay_inside(login);
     }
     let patience = login.patience();
-    namespace::make_store(state, patience)?;
+    if host.no_procfs.is_none() && confined.profile.hidepid() != HidePid::Off {
+        namespace::make_store(state, patience)?;
+    }
     let sharing = state.share_host(patience)?;
     host.prepare_cgroups(state)?;
     host.look_for_disks(&confined.profile);
     let sandbox = Sandbox::new(&policy, subject, *confined, &host);
     Ok(Some(Decided { sandbox, host, policy, sharing }))
+}
+
+/// Whether a user is exempt whatever groups a directory fails to tell: by name or number, in a list
+/// that leaves nobody out.
+fn is_exempt_anyway(exempt: &Match, user: &str) -> bool {
+    let subject = subject::resolve(user, false);
+    let is_named = |subject: &Subject| matches!(exempt.judge(subject), Verdict::Matched(_));
+    subject.is_ok_and(|subject| is_named(&subject)) && !exempt.leaves_out()
 }
 
 /// A login out of a sandbox stays in it. Who comes from elsewhere came through a daemon, and that
@@ -149,7 +162,8 @@ fn lift(state: &State, uid: u32, login: &Login) -> Result<()> {
     if !systemd::is_manager() || !is_set {
         return Ok(());
     }
-    let patience = login.patience();
+    // Three may have to be waited for.
+    let patience = login.patience() / 3;
     let _lock = state.lock(uid, patience)?;
     // What another PAM line's configuration set for sessions that are open is not this one's.
     if teardown::live_sessions(state, uid).iter().any(|session| session.config != login.config) {
@@ -199,8 +213,11 @@ fn policy_in_force(
             complain("none", &unusable.errors);
             let salvaged = unusable.salvaged;
             *on_error = salvaged.on_error;
-            let subject = subject::resolve(&login.user, salvaged.exempt.needs_groups())?;
-            if let Verdict::Matched(_) = salvaged.exempt.judge(&subject) {
+            let is_exempt = match subject::resolve(&login.user, salvaged.exempt.needs_groups()) {
+                Err(_) if is_exempt_anyway(&salvaged.exempt, &login.user) => true,
+                subject => matches!(salvaged.exempt.judge(&subject?), Verdict::Matched(_)),
+            };
+            if is_exempt {
                 return Ok(None);
             }
             let cause = "it has errors and none has parsed before; run: cgsandbox check";

@@ -70,7 +70,7 @@ impl Sandbox {
         if let Some(why) = &host.no_cgroups {
             missing.push(Unfit { directive: "cgroup", why: why.clone() });
         }
-        let mut hidepid = profile.hidepid.as_ref().map_or_else(HidePid::default, |h| h.value);
+        let mut hidepid = profile.hidepid();
         if let (true, Some(lack)) = (hidepid != HidePid::Off, &host.no_procfs) {
             missing.push(Unfit { directive: "hidepid", why: lack.to_string() });
             hidepid = HidePid::Off;

@@ -168,6 +168,9 @@ impl State {
 
     /// Notes a cgroup above all users' that is about to be made.
     pub fn note_root(&self, cgroup: &Path) -> Result<()> {
+        if self.made_roots().iter().any(|made| made == cgroup) {
+            return Ok(());
+        }
         let path = self.roots();
         let line = format!("{}\n", cgroup.display());
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);

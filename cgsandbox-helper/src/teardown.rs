@@ -193,13 +193,19 @@ fn wait_for_none(tree: &Tree, uid: u32, leaf: &str, patience: Duration) {
 fn remove_user(state: &State, tree: &Tree, uid: u32, ending: &[u32]) -> Result<()> {
     // The namespace first: it shows the user's cgroup, and its pin must not outlive it.
     namespace::release(state, uid)?;
-    // systemd has the user's slice for as long as anything is in it, and the programs are on it.
-    if tree.owner() != Owner::Systemd || !tree.has_user_processes(uid, ending) {
-        loopback::release(state, uid)?;
-    }
+    release_localhost(state, tree, uid, ending)?;
     systemd::forget(state, tree, uid, ending);
     remove_cgroups(tree, uid)?;
     Session::forget_user(state, uid).map(drop)
+}
+
+/// systemd has the user's slice for as long as anything but those `ending` is in it, and the
+/// programs are on it.
+fn release_localhost(state: &State, tree: &Tree, uid: u32, ending: &[u32]) -> Result<()> {
+    if tree.owner() == Owner::Systemd && tree.has_user_processes(uid, ending) {
+        return Ok(());
+    }
+    loopback::release(state, uid)
 }
 
 /// Files in tmpfs and shared memory outlive their makers. As long as the user's cgroup is there
@@ -221,11 +227,12 @@ pub fn remove_root(state: &State, tree: &Tree) -> Result<()> {
 
 /// Removes what state there is of a user without a session: a helper that died before it wrote
 /// the first record.
-pub fn forget_unused(state: &State, uid: u32) {
+pub fn forget_unused(state: &State, uid: u32, leader: Leader) {
+    let own = [std::process::id(), leader.pid];
     let forgotten = state.lock(uid, LOCK_PATIENCE).and_then(|_lock| {
         match Session::ids(state, uid).is_empty() && namespace::pinned(state, uid)?.is_none() {
             true => {
-                loopback::release(state, uid)?;
+                release_localhost(state, &Tree::of_host(&mounted()?, ""), uid, &own)?;
                 Session::forget_user(state, uid).map(drop)
             }
             false => Ok(()),

@@ -19,7 +19,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind, mount_change,
-    move_mount, open_tree, unmount,
+    mount_move, move_mount, open_tree, unmount,
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -52,9 +52,13 @@ pub fn make_store(state: &State, patience: Duration) -> Result<()> {
 fn keep_alone(directory: &Path) -> Result<()> {
     let about = |e: Errno| Error::os("make a namespace of", directory.display())(e);
     rustix::process::chdir(directory).map_err(about)?;
-    // The root of before is then over the new one (pivot_root(2), "pivot_root(".", ".")").
-    rustix::process::pivot_root(".", ".").map_err(about)?;
-    unmount(".", UnmountFlags::DETACH).map_err(about)
+    match rustix::process::pivot_root(".", ".") {
+        // The root of before is over the new one (pivot_root(2), "pivot_root(".", ".")").
+        Ok(()) => unmount(".", UnmountFlags::DETACH).map_err(about),
+        // The root that a kernel boots with cannot be exchanged, and containers filter the call: over
+        // it the directory is the root for who enters, too. What the host had mounted stays below.
+        Err(_) => mount_move(".", "/").map_err(about),
+    }
 }
 
 /// Makes the state directory a mount of its own that passes nothing on: the kernel

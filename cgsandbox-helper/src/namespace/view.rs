@@ -105,7 +105,14 @@ fn other_procfs(mountinfo: &str) -> Vec<String> {
 /// would tell who is logged in and what they run. In every hierarchy, for others may have cgroups
 /// where this one has none, and systemd has all of them in its own.
 fn hide_cgroups(covers: &Covers, mounts: &str, tree: &Tree, uid: u32) -> Result<()> {
-    let mut hierarchies = cgroup::find(mounts);
+    // Of a hierarchy that is mounted twice, where the limits are set.
+    let mut hierarchies = tree.hierarchies().to_vec();
+    let is_same = |one: &Hierarchy, other: &Hierarchy| {
+        let is_unified = one.version == Version::Unified;
+        one.version == other.version && (is_unified || one.controllers == other.controllers)
+    };
+    let others = cgroup::find(mounts).into_iter();
+    hierarchies.extend(others.filter(|it| !tree.hierarchies().iter().any(|own| is_same(own, it))));
     hierarchies.retain(|hierarchy| tree.has_root_in(hierarchy));
     for hierarchy in &hierarchies {
         let (root, own) = (tree.root_in(hierarchy), tree.user_in(hierarchy, uid));

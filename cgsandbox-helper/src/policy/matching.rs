@@ -69,6 +69,11 @@ impl Match {
             .map_or(Verdict::NoMatch, Verdict::Matched)
     }
 
+    /// Whether somebody is left out of it whom it would match, by an entry with "!".
+    pub fn leaves_out(&self) -> bool {
+        self.0.iter().any(|pattern| pattern.negated)
+    }
+
     pub(crate) fn needs_groups(&self) -> bool {
         self.0.iter().any(|pattern| matches!(pattern.who, Who::Group(_)))
     }

@@ -55,6 +55,11 @@ pub struct Setting {
 }
 
 impl Profile {
+    /// How much `/proc` is to show of others, said or not.
+    pub fn hidepid(&self) -> HidePid {
+        self.hidepid.as_ref().map_or_else(HidePid::default, |hidepid| hidepid.value)
+    }
+
     /// This profile where it says something, else `other`.
     pub(crate) fn over(mut self, other: &Profile) -> Profile {
         fn inherit<T: Clone>(own: &mut Option<T>, other: &Option<T>) {

@@ -375,7 +375,9 @@ pub fn release(state: &State, uid: u32, patience: Duration) -> Result<()> {
 /// (`KillUnit`, org.freedesktop.systemd1(5)).
 pub fn kill(scope: &str, patience: Duration) -> Result<()> {
     let arguments = (scope, "all", rustix::process::Signal::KILL.as_raw());
-    Bus::connect(patience)?.call(MANAGER_PATH, MANAGER, "KillUnit", &arguments).map(drop)
+    Bus::connect(patience.min(ANSWER))?
+        .call(MANAGER_PATH, MANAGER, "KillUnit", &arguments)
+        .map(drop)
 }
 
 /// What the last login set for a user: `/run/cgsandbox/slice/UID`, `setting=value` on each line.

@@ -287,3 +287,23 @@ fn on_error_of_one_configuration_is_none_of_anothers() {
     host.wait_log(&["event=degraded", "service=cron", "enforced=none"]);
     host.wait_log(&["event=session_denied", "service=sshd"]);
 }
+
+/// As on a machine that runs from the root that its kernel has booted with.
+#[test]
+fn where_the_root_cannot_be_exchanged_logins_have_their_view_all_the_same() {
+    let host = host("deny");
+    let options = "-e trace=pivot_root -e inject=pivot_root:error=EINVAL";
+    arm(&host, &traced("open", options));
+    open_and_close(&host).ok();
+    let trace = host.read(TRACE).unwrap();
+    assert!(trace.contains("INJECTED"), "{trace}");
+    host.sh(&format!("cp {HELPER} {STAND_IN}"));
+    let mut first = host.spawn_session("alice");
+    let mut second = host.spawn_session("alice");
+    let view = "test -e /proc/1 || readlink /proc/self/ns/mnt";
+    assert_eq!(first.sh(view), second.sh(view));
+    assert!(first.sh(view).starts_with("mnt:"));
+    first.logout();
+    second.logout();
+    host.assert_nothing_left();
+}
