@@ -97,6 +97,9 @@ fn a_connection_without_a_command_lands_inside() {
     let host = host();
     let _client = host.ssh("alice").option("-N").start();
     host.wait_log(&["event=session_open"]);
+    // It says so before it ends.
+    let helper_is_gone = || !runs(&host.connections(), "cgsandbox-helper");
+    eventually("the helper has ended", 5.0, helper_is_gone);
     host.assert_inside("alice");
 }
 
