@@ -223,7 +223,12 @@ fn a_cgroup_above_all_users_that_was_there_before_stays() {
     let host = host(LIMITED);
     let pids = host.users_cgroup("alice", "pids");
     let root = pids.parent().unwrap().to_owned();
-    host.sh(&format!("mkdir -p {0} && echo 500 >{0}/pids.max", root.display()));
+    // On v2 the cgroup above has to hand the controller down first.
+    host.sh(&format!(
+        "mkdir -p {0}; [ -e {0}/pids.max ] || echo +pids >{0}/../cgroup.subtree_control; \
+         echo 500 >{0}/pids.max",
+        root.display()
+    ));
     host.spawn_session("alice").logout();
     host.wait_log(&["event=session_close", "user=alice"]);
     eventually("the user's cgroup is gone", 10.0, || {
