@@ -1,6 +1,6 @@
 //! `close`: a session ends, is accounted for, and what is no longer in use is removed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cgsandbox_protocol::Reply;
 
@@ -48,26 +48,13 @@ fn end(state: &State, mut session: Session, patience: Duration) -> Result<()> {
     if session.kill_at_logout {
         tree.kill_session(uid, &session.leaf, &own);
     }
-    let left = wait_for_the_last(tree, &session, &own);
+    let left = tree.wait_for_end(uid, &session.leaf, &own, PATIENCE);
     log(state, tree, &session, left);
 
     let _lock = state.lock(uid, patience)?;
     session.stage = Stage::Closed;
     session.keep(state)?;
     teardown::sweep_quietly(state, tree, uid)
-}
-
-/// Waits until the session's last process but `own` is gone; how many are not.
-fn wait_for_the_last(tree: &Tree, session: &Session, own: &[u32]) -> usize {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let members = tree.members(session.uid, &session.leaf);
-        let left = members.iter().filter(|pid| !own.contains(pid)).count();
-        if left == 0 || Instant::now() >= end {
-            return left;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn log(state: &State, tree: &Tree, session: &Session, left: usize) {

@@ -45,7 +45,9 @@ pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
     }
     for uid in systemd::users(state).into_iter().filter(|uid| !state.user(*uid).exists()) {
         // This process may be in the slice itself, as the last unit's last command.
-        systemd::forget(state, &Tree::of_systemd(&mounted()?), uid, &[std::process::id()]);
+        if !Tree::of_systemd(&mounted()?).has_user_processes(uid, &[std::process::id()]) {
+            systemd::forget(state, uid);
+        }
     }
     loopback::forget_unused(state).unwrap_or_else(|error| collected.failed.push(error));
     Ok(collected)

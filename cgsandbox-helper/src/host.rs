@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cgroup::{Controller, Owner, Tree, Version, mounted};
+use crate::config::value::HidePid;
 use crate::error::{Error, Result};
 use crate::policy::Profile;
 use crate::state::State;
@@ -75,6 +76,14 @@ impl Host {
             refused: BTreeMap::new(),
             disks: BTreeMap::new(),
         })
+    }
+
+    /// How much `/proc` can show of others by `profile`.
+    pub fn hidepid(&self, profile: &Profile) -> HidePid {
+        match self.no_procfs {
+            Some(_) => HidePid::Off,
+            None => profile.hidepid(),
+        }
     }
 
     /// Makes the cgroup above all users', so that it is known rather than guessed which

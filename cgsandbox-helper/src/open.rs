@@ -1,7 +1,6 @@
 //! `open`: a login gets its sandbox, or the reason why not.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cgsandbox_protocol::{self as protocol, Entry, Namespace, Reply};
@@ -16,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::loopback::address::Address;
 use crate::plan::{Enforcement, Sandbox};
-use crate::policy::{Choice, Match, Policy, Subject, Verdict};
+use crate::policy::{Choice, Match, Policy, Subject};
 use crate::refusal::Refusal;
 use crate::session::{Leader, Session, Stage, USER_MANAGER};
 use crate::state::{Lock, State};
@@ -92,20 +91,15 @@ pub fn open(channel: &Channel, login: &Login) -> Result<()> {
 fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Result<Option<Decided>> {
     // A state directory that cannot be used is no reason to refuse who is not ours.
     let prepared = state.prepare();
-    let sources = match login.config.as_str() {
-        "" => Sources::System,
-        path => Sources::File(PathBuf::from(path)),
-    };
+    let sources = Sources::of_argument(&login.config);
     let Some(policy) = policy_in_force(state, &sources, login, on_error)? else { return Ok(None) };
     *on_error = policy.on_error;
     // Asked first, for it costs no look-up: most services of a host are not ours.
     if !policy.services.contains(&login.service) {
         return Ok(None);
     }
-    let subject = match subject::resolve(&login.user, policy.needs_groups()) {
-        Err(_) if is_exempt_anyway(&policy.exempt, &login.user) => return Ok(None),
-        subject => subject?,
-    };
+    let groups = policy.needs_groups();
+    let Some(subject) = resolve(&login.user, groups, &policy.exempt)? else { return Ok(None) };
     // Before the host is looked at: whatever is wrong with it, exempt users get in.
     let Choice::Confined(confined) = policy.choose(&subject, &login.service) else {
         if let Err(error) = lift(state, subject.uid, login) {
@@ -126,7 +120,7 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
         return stay_inside(login);
     }
     let patience = login.patience();
-    if host.no_procfs.is_none() && confined.profile.hidepid() != HidePid::Off {
+    if host.hidepid(&confined.profile) != HidePid::Off {
         namespace::make_store(state, patience)?;
     }
     let sharing = state.share_host(patience)?;
@@ -136,12 +130,14 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     Ok(Some(Decided { sandbox, host, policy, sharing }))
 }
 
-/// Whether a user is exempt whatever groups a directory fails to tell: by name or number, in a list
-/// that leaves nobody out.
-fn is_exempt_anyway(exempt: &Match, user: &str) -> bool {
-    let subject = subject::resolve(user, false);
-    let is_named = |subject: &Subject| matches!(exempt.judge(subject), Verdict::Matched(_));
-    subject.is_ok_and(|subject| is_named(&subject)) && !exempt.leaves_out()
+/// The user of this name; none where a directory fails to tell the groups, and the user is exempt
+/// whatever they are: by name or number, in a list that leaves nobody out.
+fn resolve(user: &str, groups: bool, exempt: &Match) -> Result<Option<Subject>> {
+    let is_exempt = |subject: Subject| exempt.has(&subject) && !exempt.leaves_out();
+    match subject::resolve(user, groups) {
+        Err(_) if subject::resolve(user, false).is_ok_and(is_exempt) => Ok(None),
+        subject => subject.map(Some),
+    }
 }
 
 /// A login out of a sandbox stays in it. Who comes from elsewhere came through a daemon, and that
@@ -158,8 +154,8 @@ fn stay_inside(login: &Login) -> Result<Option<Decided>> {
 /// Takes from who is to be left alone now what an earlier policy set: systemd keeps limits beyond
 /// the logout, and the programs stay on the slice for as long as anything of the user's is there.
 fn lift(state: &State, uid: u32, login: &Login) -> Result<()> {
-    let is_set = systemd::is_set(state, uid) || loopback::is_set(state, uid);
-    if !systemd::is_manager() || !is_set {
+    let is_set = || systemd::is_set(state, uid) || loopback::is_set(state, uid);
+    if !systemd::is_manager() || !is_set() {
         return Ok(());
     }
     // Three may have to be waited for.
@@ -213,11 +209,9 @@ fn policy_in_force(
             complain("none", &unusable.errors);
             let salvaged = unusable.salvaged;
             *on_error = salvaged.on_error;
-            let is_exempt = match subject::resolve(&login.user, salvaged.exempt.needs_groups()) {
-                Err(_) if is_exempt_anyway(&salvaged.exempt, &login.user) => true,
-                subject => matches!(salvaged.exempt.judge(&subject?), Verdict::Matched(_)),
-            };
-            if is_exempt {
+            let exempt = salvaged.exempt;
+            let subject = resolve(&login.user, exempt.needs_groups(), &exempt)?;
+            if subject.is_none_or(|subject| exempt.has(&subject)) {
                 return Ok(None);
             }
             let cause = "it has errors and none has parsed before; run: cgsandbox check";

@@ -70,10 +70,9 @@ impl Sandbox {
         if let Some(why) = &host.no_cgroups {
             missing.push(Unfit { directive: "cgroup", why: why.clone() });
         }
-        let mut hidepid = profile.hidepid();
-        if let (true, Some(lack)) = (hidepid != HidePid::Off, &host.no_procfs) {
+        let hidepid = host.hidepid(profile);
+        if let (true, Some(lack)) = (hidepid != profile.hidepid(), &host.no_procfs) {
             missing.push(Unfit { directive: "hidepid", why: lack.to_string() });
-            hidepid = HidePid::Off;
         }
         let number = |value: RlimitValue| match value {
             RlimitValue::At(number) => Some(number),

@@ -154,8 +154,7 @@ impl State {
 
     /// Lets the module know what to do when it has no helper to ask.
     pub fn publish_on_error(&self, sources: &Sources, login: Login) -> Result<()> {
-        let name = on_error_of(&sources.argument());
-        let link = self.directory.join(Path::new(&name).file_name().unwrap_or_default());
+        let link = PathBuf::from(on_error_of(&sources.argument()));
         if std::fs::read_link(&link).is_ok_and(|target| target == Path::new(login.name())) {
             return Ok(());
         }
@@ -268,7 +267,12 @@ pub fn names_in(directory: &Path) -> Vec<String> {
 
 /// Makes a directory for root alone where it is not there yet.
 pub fn make_directory(path: &Path) -> Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
+    make_directory_of_mode(path, 0o700)
+}
+
+/// Makes a directory where it is not there yet.
+pub fn make_directory_of_mode(path: &Path, mode: u32) -> Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(Error::os("create", path.display())(error))
         }

@@ -173,19 +173,15 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
 /// cgroup, once nobody who is to be spared is in there.
 fn kill(tree: &Tree, uid: u32, leaf: &str, spared: &[u32], end: Instant) {
     tree.kill_session(uid, leaf, spared);
-    if tree.owner() == Owner::Systemd && tree.has_members(uid, leaf, &[]) {
-        let is_spared = tree.members(uid, leaf).iter().any(|pid| spared.contains(pid));
-        let patience = end.saturating_duration_since(Instant::now());
-        if !is_spared && systemd::kill(leaf, patience).is_ok() {
-            wait_for_none(tree, uid, leaf, PATIENCE);
-        }
+    let left = match tree.owner() {
+        Owner::Systemd => tree.members(uid, leaf),
+        Owner::Cgsandbox => Vec::new(),
+    };
+    if left.is_empty() || left.iter().any(|pid| spared.contains(pid)) {
+        return;
     }
-}
-
-fn wait_for_none(tree: &Tree, uid: u32, leaf: &str, patience: Duration) {
-    let end = Instant::now() + patience;
-    while tree.has_members(uid, leaf, &[]) && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(1));
+    if systemd::kill(leaf, end.saturating_duration_since(Instant::now())).is_ok() {
+        tree.wait_for_end(uid, leaf, &[], PATIENCE);
     }
 }
 
@@ -193,19 +189,18 @@ fn wait_for_none(tree: &Tree, uid: u32, leaf: &str, patience: Duration) {
 fn remove_user(state: &State, tree: &Tree, uid: u32, ending: &[u32]) -> Result<()> {
     // The namespace first: it shows the user's cgroup, and its pin must not outlive it.
     namespace::release(state, uid)?;
-    release_localhost(state, tree, uid, ending)?;
-    systemd::forget(state, tree, uid, ending);
+    if !keeps_slice(tree, uid, ending) {
+        loopback::release(state, uid)?;
+        systemd::forget(state, uid);
+    }
     remove_cgroups(tree, uid)?;
     Session::forget_user(state, uid).map(drop)
 }
 
-/// systemd has the user's slice for as long as anything but those `ending` is in it, and the
-/// programs are on it.
-fn release_localhost(state: &State, tree: &Tree, uid: u32, ending: &[u32]) -> Result<()> {
-    if tree.owner() == Owner::Systemd && tree.has_user_processes(uid, ending) {
-        return Ok(());
-    }
-    loopback::release(state, uid)
+/// Whether systemd keeps the user's slice, with the limits and the programs that are on it: it does
+/// for as long as anything but those `ending` is in there.
+fn keeps_slice(tree: &Tree, uid: u32, ending: &[u32]) -> bool {
+    tree.owner() == Owner::Systemd && tree.has_user_processes(uid, ending)
 }
 
 /// Files in tmpfs and shared memory outlive their makers. As long as the user's cgroup is there
@@ -232,7 +227,9 @@ pub fn forget_unused(state: &State, uid: u32, leader: Leader) {
     let forgotten = state.lock(uid, LOCK_PATIENCE).and_then(|_lock| {
         match Session::ids(state, uid).is_empty() && namespace::pinned(state, uid)?.is_none() {
             true => {
-                release_localhost(state, &Tree::of_host(&mounted()?, ""), uid, &own)?;
+                if !keeps_slice(&Tree::of_host(&mounted()?, ""), uid, &own) {
+                    loopback::release(state, uid)?;
+                }
                 Session::forget_user(state, uid).map(drop)
             }
             false => Ok(()),

@@ -70,6 +70,12 @@ impl Hierarchy {
         self.controllers.iter().any(|carried| carried == name)
     }
 
+    /// Whether `other` is the same, mounted here or elsewhere.
+    pub fn is_twin_of(&self, other: &Hierarchy) -> bool {
+        let is_unified = self.version == Version::Unified;
+        self.version == other.version && (is_unified || self.controllers == other.controllers)
+    }
+
     /// Whether it is v1's that counts CPU time (cgroup-v1/cpuacct.rst). v2 does so in any cgroup.
     pub fn counts_cpu_time(&self) -> bool {
         self.controllers.iter().any(|carried| carried == "cpuacct")
@@ -119,12 +125,7 @@ pub fn mounted() -> Result<Vec<Hierarchy>> {
 pub fn find(mountinfo: &str) -> Vec<Hierarchy> {
     let mut found: Vec<Hierarchy> = Vec::new();
     for hierarchy in mountinfo.lines().filter_map(parse_line) {
-        let twin = found.iter_mut().find(|other| {
-            other.version == hierarchy.version
-                && (hierarchy.version == Version::Unified
-                    || other.controllers == hierarchy.controllers)
-        });
-        match twin {
+        match found.iter_mut().find(|other| other.is_twin_of(&hierarchy)) {
             Some(twin) if hierarchy.root.len() < twin.root.len() => *twin = hierarchy,
             Some(_) => {}
             None => found.push(hierarchy),

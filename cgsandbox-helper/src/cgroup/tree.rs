@@ -137,13 +137,17 @@ impl Tree {
         hierarchy.mount.join(&self.root)
     }
 
-    /// Whether users have cgroups in `hierarchy`, one of this tree's or not. Where they are directly
-    /// below the mount, only the tree's own can be told from those that serve others.
-    pub fn has_root_in(&self, hierarchy: &Hierarchy) -> bool {
-        match self.root.is_empty() {
-            true => self.hierarchies.iter().any(|own| own.mount == hierarchy.mount),
-            false => self.root_in(hierarchy).is_dir(),
-        }
+    /// Where users have cgroups: this tree's hierarchies, and those others of `mounted`. Of one that
+    /// is mounted twice it is where the limits are set. Where users' cgroups are directly below the
+    /// mount, others' cannot be told from what serves something else.
+    pub fn everywhere(&self, mounted: Vec<Hierarchy>) -> Vec<Hierarchy> {
+        let is_other = |one: &Hierarchy| {
+            !self.root.is_empty() && !self.hierarchies.iter().any(|own| own.is_twin_of(one))
+        };
+        let mut all = self.hierarchies.clone();
+        all.extend(mounted.into_iter().filter(is_other));
+        all.retain(|hierarchy| self.root_in(hierarchy).is_dir());
+        all
     }
 
     /// The directory of a user's cgroup.
@@ -358,6 +362,20 @@ impl Tree {
             Owner::Systemd => processes_below(&directory),
         };
         members.iter().any(|pid| !spared.contains(pid))
+    }
+
+    /// Waits at most `patience` for a session to have no processes besides those `spared`; how many
+    /// it has.
+    pub fn wait_for_end(&self, uid: u32, leaf: &str, spared: &[u32], patience: Duration) -> usize {
+        let end = Instant::now() + patience;
+        loop {
+            let members = self.members(uid, leaf);
+            let left = members.iter().filter(|pid| !spared.contains(pid)).count();
+            if left == 0 || Instant::now() >= end {
+                return left;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The sessions that have a cgroup of ours. systemd's have names of their own.

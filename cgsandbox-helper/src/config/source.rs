@@ -40,7 +40,15 @@ pub(super) struct Gathered {
 }
 
 impl Sources {
-    /// The `config=` of a PAM line that goes by this one; empty where it needs none.
+    /// What a PAM line with this `config=` goes by; with an empty one, or none, the system's.
+    pub fn of_argument(argument: &str) -> Self {
+        match argument {
+            "" => Sources::System,
+            path => Sources::File(PathBuf::from(path)),
+        }
+    }
+
+    /// The inverse of [`Sources::of_argument`].
     pub fn argument(&self) -> Cow<'_, str> {
         match self {
             Sources::System => Cow::Borrowed(""),

@@ -1,7 +1,5 @@
 //! What crashes left behind, and what the module goes by when it has no helper to ask.
 
-use std::path::Path;
-
 use cgsandbox_protocol::{Login, on_error_of};
 
 use super::Finding;
@@ -31,15 +29,7 @@ pub(super) fn look(
 /// Whether anything clears up where nobody logs in any more. What does so without systemd, as a job
 /// of cron, cannot be known.
 fn timer() -> Option<Finding> {
-    const UNITS: [&str; 4] = [
-        "/etc/systemd/system",
-        "/run/systemd/system",
-        "/usr/lib/systemd/system",
-        "/lib/systemd/system",
-    ];
-    let link = Path::new("timers.target.wants/cgsandbox-gc.timer");
-    let is_wanted = UNITS.iter().any(|units| Path::new(units).join(link).is_symlink());
-    if is_wanted || !systemd::is_manager() {
+    if systemd::is_wanted("cgsandbox-gc.timer", "timers.target") || !systemd::is_manager() {
         return None;
     }
     let what = "cgsandbox-gc.timer is not enabled: what a crash leaves stays till the user's next login, \

@@ -8,7 +8,7 @@ use super::claim::Claim;
 use super::record::Reach;
 use super::set::Set;
 use crate::error::{Error, Result};
-use crate::policy::{Policy, Subject, Verdict};
+use crate::policy::{Policy, Subject};
 use crate::state::{State, make_directory};
 use crate::subject;
 
@@ -111,7 +111,7 @@ fn look_up(state: &State, policy: &Policy, uid: u32) -> Option<Subject> {
 fn between(policy: &Policy, one: (&Subject, u32), two: (&Subject, u32)) -> Pairs {
     let may_reach = |owner: &Subject, sender: &Subject| {
         let peers = policy.peers_of(owner);
-        peers.is_some_and(|peers| matches!(peers.judge(sender), Verdict::Matched(_)))
+        peers.is_some_and(|peers| peers.has(sender))
     };
     let mut pairs = Pairs::new();
     for (owner, sender) in [(one, two), (two, one)] {

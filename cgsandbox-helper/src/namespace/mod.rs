@@ -14,9 +14,11 @@ mod view;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, setns, unshare};
+use rustix::fs::CWD;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::cgroup::Tree;
 use crate::config::value::HidePid;
@@ -88,6 +90,18 @@ fn adjust(state: &State, uid: u32, namespace: &OwnedFd, hidepid: HidePid) -> Res
     }
     within(namespace, || view::adjust_procfs(hidepid))?;
     state.write(&note, hidepid.to_string().as_bytes())
+}
+
+/// A copy of the mount at `path`, or of `from` itself where that is empty, mounted nowhere.
+fn copy_mount(from: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(from, path, flags)
+}
+
+fn attach(mount: &OwnedFd, target: &Path) -> rustix::io::Result<()> {
+    move_mount(mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 fn own_namespace() -> Result<OwnedFd> {

@@ -15,15 +15,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
-use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
-    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind, mount_change,
-    mount_move, move_mount, open_tree, unmount,
+    MountPropagationFlags, UnmountFlags, mount_bind, mount_change, mount_move, unmount,
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::{enter, own_namespace, within};
+use super::{attach, copy_mount, enter, own_namespace, within};
 use crate::error::{Error, Result};
 use crate::kernel_file;
 use crate::state::{State, make_directory};
@@ -207,14 +205,10 @@ fn new_namespace(prepare: &dyn Fn() -> Result<()>) -> Result<OwnedFd> {
 
 fn pin(namespace: &OwnedFd, name: &Path, path: &Path, holder: &OwnedFd) -> Result<()> {
     let about = |e: Errno| Error::os("pin the namespace on", name.display())(e);
-    let attach = || {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH;
-        let file = open_tree(namespace, "", flags).map_err(about)?;
-        move_mount(file, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(about)
-    };
-    within(holder, attach)
+    within(holder, || {
+        let file = copy_mount(namespace, Path::new("")).map_err(about)?;
+        attach(&file, path).map_err(about)
+    })
 }
 
 /// Whether `directory` is a mount point without a peer and without a master: the fields

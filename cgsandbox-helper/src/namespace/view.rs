@@ -1,25 +1,24 @@
 //! What a user's mount namespace shows: an own /proc, of all users' cgroups the own one, and
 //! nothing of our state.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::ErrorKind;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::OpenOptions;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
-    fsconfig_create, fsconfig_reconfigure, fsconfig_set_string, fsmount, fsopen, fspick,
-    move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, fsconfig_create, fsconfig_reconfigure,
+    fsconfig_set_string, fsmount, fsopen, fspick,
 };
 
+use super::{attach, copy_mount};
 use crate::cgroup::{self, Hierarchy, Tree, Version};
 use crate::config::value::HidePid;
 use crate::error::{Error, Result};
 use crate::kernel_file;
-use crate::state::State;
+use crate::state::{State, make_directory_of_mode};
 
 /// In a sandbox's empty `/run/cgsandbox`: tells the `cgsandbox` command where it runs.
 const INSIDE: &str = "inside-a-sandbox";
@@ -105,16 +104,7 @@ fn other_procfs(mountinfo: &str) -> Vec<String> {
 /// would tell who is logged in and what they run. In every hierarchy, for others may have cgroups
 /// where this one has none, and systemd has all of them in its own.
 fn hide_cgroups(covers: &Covers, mounts: &str, tree: &Tree, uid: u32) -> Result<()> {
-    // Of a hierarchy that is mounted twice, where the limits are set.
-    let mut hierarchies = tree.hierarchies().to_vec();
-    let is_same = |one: &Hierarchy, other: &Hierarchy| {
-        let is_unified = one.version == Version::Unified;
-        one.version == other.version && (is_unified || one.controllers == other.controllers)
-    };
-    let others = cgroup::find(mounts).into_iter();
-    hierarchies.extend(others.filter(|it| !tree.hierarchies().iter().any(|own| is_same(own, it))));
-    hierarchies.retain(|hierarchy| tree.has_root_in(hierarchy));
-    for hierarchy in &hierarchies {
+    for hierarchy in &tree.everywhere(cgroup::find(mounts)) {
         let (root, own) = (tree.root_in(hierarchy), tree.user_in(hierarchy, uid));
         let about = |e: Errno| Error::os("hide other users' cgroups at", root.display())(e);
         let view = match copy_mount(CWD, &own) {
@@ -129,7 +119,7 @@ fn hide_cgroups(covers: &Covers, mounts: &str, tree: &Tree, uid: u32) -> Result<
         })?;
         attach(&cover, &root).map_err(about)?;
         if let Some(view) = view {
-            make_empty_directory(&own)?;
+            make_directory_of_mode(&own, 0o755)?;
             attach(&view, &own).map_err(about)?;
         }
         for (name, file) in files {
@@ -155,14 +145,6 @@ fn files_of_root(
     names.iter().map(|name| Ok((*name, copy_mount(CWD, &root.join(name))?))).collect()
 }
 
-/// A copy of the mount at `path`, or of `from` itself where that is empty, mounted nowhere.
-fn copy_mount(from: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    open_tree(from, path, flags)
-}
-
 /// The directories that are put over what is not to be seen, all of one tmpfs: the kernel walks
 /// the file systems of all users with every cgroup that it removes.
 struct Covers<'s> {
@@ -183,7 +165,7 @@ impl<'s> Covers<'s> {
     /// The one of that name, mounted nowhere yet.
     fn cover(&self, name: &str) -> Result<OwnedFd> {
         let path = self.directory.join(name);
-        make_empty_directory(&path)?;
+        make_directory_of_mode(&path, 0o755)?;
         copy_mount(CWD, &path).map_err(Error::os("copy the mount of", path.display()))
     }
 
@@ -203,15 +185,6 @@ impl<'s> Covers<'s> {
     }
 }
 
-fn make_empty_directory(path: &Path) -> Result<()> {
-    match DirBuilder::new().mode(0o755).create(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(Error::os("create", path.display())(error))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn new_tmpfs() -> Result<OwnedFd> {
     let about = |e: Errno| Error::os("make", "a tmpfs")(e);
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(about)?;
@@ -219,10 +192,6 @@ fn new_tmpfs() -> Result<OwnedFd> {
     fsconfig_set_string(&context, "mode", "0755").map_err(about)?;
     fsconfig_create(&context).map_err(about)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, hardened()).map_err(about)
-}
-
-fn attach(mount: &OwnedFd, target: &Path) -> rustix::io::Result<()> {
-    move_mount(mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 fn hardened() -> MountAttrFlags {

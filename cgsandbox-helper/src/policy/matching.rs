@@ -69,6 +69,11 @@ impl Match {
             .map_or(Verdict::NoMatch, Verdict::Matched)
     }
 
+    /// Whether it is for `subject`.
+    pub fn has(&self, subject: &Subject) -> bool {
+        matches!(self.judge(subject), Verdict::Matched(_))
+    }
+
     /// Whether somebody is left out of it whom it would match, by an entry with "!".
     pub fn leaves_out(&self) -> bool {
         self.0.iter().any(|pattern| pattern.negated)

@@ -26,6 +26,8 @@ use crate::plan::Sandbox;
 use crate::policy::Profile;
 use crate::state::State;
 
+pub use unit_files::is_wanted;
+
 use bus::{Bus, MANAGER, MANAGER_PATH, UNIT};
 use property::{Amount, Property, properties};
 use unit_files::UnitFiles;
@@ -335,16 +337,13 @@ pub fn manager_outside(tree: &Tree, uid: u32, namespace: &OwnedFd) -> Option<u32
     managers.into_iter().find(is_outside)
 }
 
-/// Removes what we set for a user who is gone. Limits of a slice that still has processes stay;
-/// those `ending` do not count.
-pub fn forget(state: &State, tree: &Tree, uid: u32, ending: &[u32]) {
+/// Removes what we set for a user who is gone.
+pub fn forget(state: &State, uid: u32) {
     let note = Note::of(state, uid);
     let Some(text) = note.read() else { return };
-    if !tree.has_user_processes(uid, ending) {
-        let files = UnitFiles::of_slice(Path::new("/"), &format!("user-{uid}.slice"));
-        Note::settings(&text).for_each(|setting| files.remove_own(setting));
-        note.remove();
-    }
+    let files = UnitFiles::of_slice(Path::new("/"), &format!("user-{uid}.slice"));
+    Note::settings(&text).for_each(|setting| files.remove_own(setting));
+    note.remove();
 }
 
 /// The users for whom something is set.

@@ -28,6 +28,12 @@ const DIRECTORIES: [&str; 12] = [
 /// Where systemd keeps what is set over its bus and not meant to last.
 const OURS: &str = "/run/systemd/system.control";
 
+/// Whether `unit` is enabled: `by` is to start it.
+pub fn is_wanted(unit: &str, by: &str) -> bool {
+    let link = format!("{by}.wants/{unit}");
+    DIRECTORIES.iter().any(|directory| Path::new(directory).join(&link).is_symlink())
+}
+
 /// Something that a unit file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {

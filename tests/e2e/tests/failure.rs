@@ -146,8 +146,12 @@ fn traced(operation: &str, options: &str) -> String {
 }
 
 fn open_and_close(host: &Host) -> cgsandbox_rig::Output {
+    open_and_close_through(host, "sshd")
+}
+
+fn open_and_close_through(host: &Host, service: &str) -> cgsandbox_rig::Output {
     let limit = 20.0;
-    host.as_root(["pamtester", "sshd", "alice", "open_session", "close_session"])
+    host.as_root(["pamtester", service, "alice", "open_session", "close_session"])
         .within(limit)
         .run()
 }
@@ -275,9 +279,7 @@ fn on_error_of_one_configuration_is_none_of_anothers() {
     let line =
         format!("session required pam_cgsandbox.so config=/etc/other.toml helper={STAND_IN}");
     host.write("/etc/pam.d/cron", format!("session required pam_permit.so\n{line}\n"));
-    let open = |service| {
-        host.as_root(["pamtester", service, "alice", "open_session", "close_session"]).run()
-    };
+    let open = |service| open_and_close_through(&host, service);
     open("sshd").ok();
     open("cron").ok();
     host.wait_log(&["event=session_close", "service=cron"]);

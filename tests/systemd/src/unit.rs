@@ -12,6 +12,12 @@ impl Machine {
         command::run(&["systemctl", "show", "--value", "-p", name, unit], 30.0).ok().to_owned()
     }
 
+    /// A service's main process; 0 if it has none.
+    #[track_caller]
+    pub fn main_pid(&self, unit: &str) -> i32 {
+        self.property(unit, "MainPID").parse().unwrap_or_default()
+    }
+
     /// Whether a unit is active.
     #[track_caller]
     pub fn is_active(&self, unit: &str) -> bool {

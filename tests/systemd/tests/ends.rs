@@ -88,7 +88,7 @@ fn a_lingering_user_keeps_its_limits_until_it_lingers_no_more() {
     assert!(machine.is_active(&manager));
     assert_eq!(machine.memory_max("alice"), Some(300 << 20));
     assert_eq!(machine.tasks_max("alice"), Some(99));
-    let pid: i32 = machine.property(&manager, "MainPID").parse().unwrap_or_default();
+    let pid = machine.main_pid(&manager);
     assert!(!machine.is_outside(pid), "the manager is outside");
     machine.sh("cgsandbox gc");
     assert_eq!(machine.tasks_max("alice"), Some(99));

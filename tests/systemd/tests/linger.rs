@@ -13,7 +13,7 @@ fn a_manager_from_before_the_line_is_limited_at_the_next_login_and_told_of() {
     let manager = format!("user@{}.service", machine.uid("alice"));
     machine.sh("loginctl enable-linger alice");
     machine.wait_until(&manager, true);
-    let pid: i32 = machine.property(&manager, "MainPID").parse().unwrap_or_default();
+    let pid = machine.main_pid(&manager);
     assert!(machine.is_outside(pid));
     machine.insert_line("systemd-user", &format!("{LINE} timeout=10s"), Place::Last);
     machine.set_policy_of(&["sshd", "systemd-user"], LIMITED);
@@ -27,7 +27,7 @@ fn a_manager_from_before_the_line_is_limited_at_the_next_login_and_told_of() {
 
     // As the remedy has it.
     machine.sh(&format!("systemctl restart {manager}"));
-    let pid: i32 = machine.property(&manager, "MainPID").parse().unwrap_or_default();
+    let pid = machine.main_pid(&manager);
     assert!(!machine.is_outside(pid));
     session.logout();
     machine.sh("loginctl disable-linger alice");
@@ -42,7 +42,7 @@ fn a_lingering_user_is_limited_with_no_login_and_a_login_joins() {
     machine.wait_until(&manager, true);
     assert_eq!(machine.tasks_max("alice"), Some(99));
     assert_eq!(machine.memory_max("alice"), Some(300 << 20));
-    let pid: i32 = machine.property(&manager, "MainPID").parse().unwrap_or_default();
+    let pid = machine.main_pid(&manager);
     assert!(!machine.is_outside(pid));
     let session = machine.session("alice");
     let mounts = |pid: i32| machine.sh(&format!("readlink /proc/{pid}/ns/mnt"));
@@ -61,7 +61,7 @@ fn a_manager_that_restarts_is_back_inside() {
     machine.sh(&format!("systemctl kill -s KILL --kill-whom=main {manager}"));
     eventually("it is noticed", 8.0, || !machine.is_active(&manager));
     machine.sh(&format!("systemctl restart {manager}"));
-    let pid: i32 = machine.property(&manager, "MainPID").parse().unwrap_or_default();
+    let pid = machine.main_pid(&manager);
     assert!(!machine.is_outside(pid));
     assert_eq!(machine.tasks_max("alice"), Some(99));
     session.logout();
@@ -99,7 +99,7 @@ fn a_manager_that_restarts_lives_where_what_is_left_is_killed() {
         machine.sh("cgsandbox gc");
         machine.ssh("alice").cmd("true").run().ok();
         assert!(machine.is_active(&manager));
-        let pid: i32 = machine.property(&manager, "MainPID").parse().unwrap_or_default();
+        let pid = machine.main_pid(&manager);
         assert!(pid > 1 && !machine.is_outside(pid));
     }
     assert_eq!(machine.property(&manager, "NRestarts"), "0");
