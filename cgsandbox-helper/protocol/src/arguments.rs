@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use crate::HELPER;
 
-/// `config=PATH helper=PATH timeout=1s debug`.
+/// How long one run of the helper may take where the PAM line does not say: a login waits for a
+/// machine or a directory that is slow, and is refused only where the helper hangs.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `config=PATH helper=PATH timeout=10s debug`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arguments {
     /// The configuration, for the helper; empty when not given.
@@ -25,8 +29,7 @@ impl Arguments {
     /// for.
     pub fn parse<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> Result<Self, T> {
         let (config, helper) = (String::new(), HELPER.to_owned());
-        let mut parsed =
-            Arguments { config, helper, timeout: Duration::from_secs(1), debug: false };
+        let mut parsed = Arguments { config, helper, timeout: TIMEOUT, debug: false };
         for word in words {
             match word.as_ref().split_once('=').unwrap_or((word.as_ref(), "")) {
                 ("config", path) if path.starts_with('/') => parsed.config = path.to_owned(),

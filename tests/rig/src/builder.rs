@@ -44,8 +44,8 @@ impl Builder {
             cgroup_root,
             pam_lines: Vec::new(),
             module_line: true,
-            // An emulated machine needs longer than the documented default of 1 s.
-            module_arguments: format!("timeout={}s", patience(1.0).as_secs()),
+            // An emulated machine needs longer than the documented default of 10 s.
+            module_arguments: format!("timeout={}s", patience(10.0).as_secs()),
             sshd_lines: Vec::new(),
             sshd_prefix: Vec::new(),
             sshd_environment: Vec::new(),

@@ -28,8 +28,8 @@ impl Builder {
                 ("systemd-user".to_owned(), Place::Last),
             ],
             lines: Vec::new(),
-            // An emulated machine needs longer than the documented default of 1 s.
-            module_arguments: format!("timeout={}s", patience(1.0).as_secs()),
+            // An emulated machine needs longer than the documented default of 10 s.
+            module_arguments: format!("timeout={}s", patience(10.0).as_secs()),
             without_logind: false,
             logind: String::new(),
             has_packages: true,
