@@ -2,6 +2,7 @@
 //! it starts `cgsandbox-helper`, waits as long as `timeout=` says, and enters what it is handed.
 #![expect(missing_docs, reason = "pam_hooks! has none for what it exports")]
 
+mod clone;
 mod handoff;
 mod host;
 mod log;

@@ -1,5 +1,6 @@
 //! Starts the helper with nothing of the host's in it, and leaves nothing of it in the host.
 
+use crate::clone::vfork;
 use crate::log::{Failure, Result, failed};
 use libc::{SYS_rt_sigaction, SYS_rt_sigprocmask};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -31,19 +32,13 @@ impl Helper {
         let mut helper = Helper { socket: socket.into(), pid: None, sigchld };
         // A handler of the host's that ran in the child would run on the host's memory.
         let mask = signals(SYS_rt_sigprocmask, libc::SIG_SETMASK, [u64::MAX; 4]);
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: it returns when the child has left this memory, `stack` and `launch` with it.
-        let pid = unsafe {
-            let top = stack.as_mut_ptr_range().end.cast();
-            libc::clone(become_helper, top, flags, (&raw mut launch).cast())
-        };
-        let error = io::Error::last_os_error();
+        // SAFETY: `become_helper` makes system calls only, and ends in exec or _exit.
+        let started = unsafe { vfork(become_helper, (&raw mut launch).cast(), &mut stack) };
         signals(SYS_rt_sigprocmask, libc::SIG_SETMASK, mask);
-        helper.pid = Pid::from_raw(pid.max(0));
-        match (helper.pid, launch.3) {
-            (Some(_), 0) => Ok(helper),
-            (None, _) => Err(Failure::of("start", path, error)),
-            (_, errno) => Err(Failure::of("start", path, io::Error::from_raw_os_error(errno))),
+        helper.pid = Pid::from_raw(started.map_err(|error| Failure::of("start", path, error))?);
+        match launch.3 {
+            0 => Ok(helper),
+            errno => Err(Failure::of("start", path, io::Error::from_raw_os_error(errno))),
         }
     }
 

@@ -70,3 +70,50 @@ fn all_ids_are_root_s_under_a_set_uid_program() {
         report.assert_host_unchanged();
     });
 }
+
+/// The cgroup that systemd makes for helpers, while the value lives. It is the machine's: helpers of
+/// other tests may be in it for a moment.
+struct Slice(std::path::PathBuf);
+
+impl Slice {
+    fn make() -> Self {
+        let unified = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
+            .into_iter()
+            .map(std::path::Path::new)
+            .find(|mount| mount.join("cgroup.controllers").exists())
+            .expect("cgroup v2 is mounted");
+        let slice = Slice(unified.join("cgsandbox.slice"));
+        std::fs::create_dir(&slice.0).expect("nobody else has made it");
+        slice
+    }
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        for _ in 0..500 {
+            if std::fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        eprintln!("{} stays: something is in it", self.0.display());
+    }
+}
+
+/// Needs root, as only root may start a process in another cgroup.
+#[test]
+fn it_is_in_the_cgroup_for_helpers_where_the_host_has_one() {
+    in_both_builds(|build| {
+        let host_in = || {
+            let host = Host::new(build, "enter\nhear").as_root();
+            let report = host.run(&["open", "close"]);
+            assert_eq!(report.codes(), [PAM_SUCCESS; 2], "{:?}", report.log);
+            report.assert_host_unchanged();
+            [&report.open_seen, &report.close_seen].map(|seen| line(seen, "cgroup").to_owned())
+        };
+        let without = host_in();
+        assert!(!without[0].contains("cgsandbox"), "{without:?}");
+        let _slice = Slice::make();
+        assert_eq!(host_in(), ["/cgsandbox.slice", "/cgsandbox.slice"]);
+    });
+}

@@ -63,6 +63,9 @@ fn surroundings() -> String {
             writeln!(seen, "{}", line.replace('\t', " ")).unwrap();
         }
     }
+    let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    let unified = cgroups.lines().find_map(|line| line.strip_prefix("0::"));
+    writeln!(seen, "cgroup {}", unified.unwrap_or_default()).unwrap();
     let own_group = nix::unistd::getpgrp() == nix::unistd::getpid();
     writeln!(seen, "own process group {own_group}").unwrap();
     seen
