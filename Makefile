@@ -66,7 +66,7 @@ install:
 	install -D -m 0644 -t $(DESTDIR)/usr/share/doc/cgsandbox/examples config/examples/*
 	install -D -m 0644 -t $(DESTDIR)/usr/share/man/man8 packaging/man/*.8
 	install -D -m 0644 -t $(DESTDIR)/usr/share/man/man5 packaging/man/*.5
-	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) packaging/systemd/*.service packaging/systemd/*.timer
+	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) packaging/systemd/*.service packaging/systemd/*.timer packaging/systemd/*.slice
 	install -D -m 0644 -t $(DESTDIR)$(UNITDIR)/user-runtime-dir@.service.d packaging/systemd/user-runtime-dir@.service.d/*
 	install -D -m 0644 -t $(DESTDIR)/usr/lib/tmpfiles.d packaging/systemd/tmpfiles.d/*
 	install -D -m 0644 packaging/completions/cgsandbox.bash $(DESTDIR)/usr/share/bash-completion/completions/cgsandbox

@@ -40,4 +40,5 @@ pub mod state;
 pub mod status;
 pub mod subject;
 mod systemd;
+mod tasks;
 pub mod teardown;

@@ -17,10 +17,10 @@ use crate::loopback::address::Address;
 use crate::plan::{Enforcement, Sandbox};
 use crate::policy::{Choice, Match, Policy, Subject};
 use crate::refusal::Refusal;
-use crate::session::{Leader, Session, Stage, USER_MANAGER};
+use crate::session::{Leader, Session, Stage, USER_MANAGER, boot_ms};
 use crate::state::{Lock, State};
 use crate::systemd::{Applied, Overridden};
-use crate::{account, limits, loopback, namespace, subject, systemd, teardown};
+use crate::{account, limits, loopback, namespace, subject, systemd, tasks, teardown};
 
 /// A login as the module tells it.
 #[derive(Debug)]
@@ -44,6 +44,14 @@ pub struct Login {
 }
 
 impl Login {
+    /// How long it has waited since this process was started for it, in seconds, where an
+    /// administrator would want to know.
+    pub fn waited(&self) -> Option<String> {
+        let started = Leader::of(std::process::id()).ok()?.start * 1000;
+        let waited = boot_ms().checked_sub(started / rustix::param::clock_ticks_per_second())?;
+        (waited > 1000).then(|| format!("{}.{:03}", waited / 1000, waited % 1000))
+    }
+
     /// How long to wait for others: the rest of the module's deadline must do for the
     /// work itself, and for taking it back.
     pub fn patience(&self) -> Duration {
@@ -244,6 +252,12 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
         let (mut applied, tree) = back_end.limit(&sandbox, &session)?;
         applied.missing.splice(0..0, sandbox.missing.clone());
         let tree = &tree;
+        let is_inside = tree.locate(&Membership::of(login.leader.pid)?).is_some();
+        if login.service != USER_MANAGER
+            && let Some(full) = tasks::full(tree, uid, is_inside)
+        {
+            return Err(Refusal::TasksFull(full));
+        }
         // Before any of the user's processes could have a socket.
         let address = localhost(state, tree, &policy, &sandbox, login.patience(), &mut applied)?;
         let namespace = match sandbox.hidepid {
@@ -362,6 +376,7 @@ fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> R
                 .with_some("address", address.map(|address| address.v4))
                 .with_some("overridden", Overridden::names(&overridden))
                 .with_some("manager", manager.map(|_| "outside"))
+                .with_some("waited", login.waited())
                 .send(state);
             if let Enforcement::Partial(missing) = &enforcement {
                 Event::new(Level::Warning, "degraded")

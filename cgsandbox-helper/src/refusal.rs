@@ -8,6 +8,7 @@ use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::open::Login;
 use crate::state::State;
+use crate::tasks::Full;
 
 /// For the user of a login whose sandbox could not be built.
 const SORRY: &str = "Login refused: your sandbox could not be set up. \
@@ -17,6 +18,8 @@ const SORRY: &str = "Login refused: your sandbox could not be set up. \
 pub enum Refusal {
     /// The policy says so.
     TooManyLogins { max: u64 },
+    /// The user has used up the tasks limit.
+    TasksFull(Full),
     /// The host lacks what a strict profile asks for.
     Strict(Vec<Unfit>),
     /// It could not be built.
@@ -45,6 +48,12 @@ impl Refusal {
                     "Login refused: you are logged in {max} times already, and no more is allowed."
                 ),
             ),
+            Refusal::TasksFull(Full { used, max, by }) => (
+                protocol::Login::Deny,
+                format!(
+                    "Login refused: {used} of your {max} processes are running; end some: {by}."
+                ),
+            ),
             Refusal::Strict(_) => (protocol::Login::Deny, SORRY.to_owned()),
             Refusal::Failed(_) => (on_error, SORRY.to_owned()),
         };
@@ -57,10 +66,15 @@ impl Refusal {
         let event = event
             .with("user", &login.user)
             .with("service", &login.service)
-            .with("rhost", &login.rhost);
+            .with("rhost", &login.rhost)
+            .with_some("waited", login.waited());
         let event = match self {
             Refusal::TooManyLogins { max } => {
                 event.with("reason", "max_logins").with("max_logins", max)
+            }
+            Refusal::TasksFull(Full { used, max, by }) => {
+                let event = event.with("reason", "tasks_max").with("tasks_max", max);
+                event.with("tasks", used).with("processes", by)
             }
             Refusal::Strict(missing) => {
                 event.with("reason", "strict").with("missing", Unfit::reasons(&missing))

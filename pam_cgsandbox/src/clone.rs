@@ -5,15 +5,12 @@
 //! even a user who has used up all tasks keeps it from starting, and the kernel waits for no grace
 //! period, as it may when a running process is moved.
 
+use cgsandbox_protocol::HELPER_CGROUPS;
 use libc::{CLONE_VFORK, CLONE_VM, c_int, c_void};
 use rustix::fs::{Mode, OFlags, open};
 use std::io::{Error, Result};
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
-
-/// What systemd makes of `cgsandbox.slice`, on v2 alone and beside v1. Only root can make either.
-const OURS: [&str; 2] =
-    ["/sys/fs/cgroup/cgsandbox.slice", "/sys/fs/cgroup/unified/cgsandbox.slice"];
 
 /// As in the kernel's `linux/sched.h`; libc's constant is too small for it.
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
@@ -48,14 +45,14 @@ pub unsafe fn vfork(
     }
 }
 
-/// The same into the first cgroup of [`OURS`] that is there; none where that cannot be.
+/// The same in the cgroup for helpers, which only root can make; none where that cannot be.
 unsafe fn into_ours(
     child: Child,
     argument: *mut c_void,
     stack: &mut [MaybeUninit<u128>],
 ) -> Option<c_int> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let cgroup = OURS.iter().find_map(|path| open(*path, flags, Mode::empty()).ok())?;
+    let cgroup = HELPER_CGROUPS.iter().find_map(|path| open(*path, flags, Mode::empty()).ok())?;
     // SAFETY: all zeros are a valid clone_args (clone(2)).
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = (CLONE_VM | CLONE_VFORK) as u64 | CLONE_INTO_CGROUP;

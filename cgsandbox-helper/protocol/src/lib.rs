@@ -41,6 +41,11 @@ pub const HELPER: &str = "/usr/libexec/cgsandbox/cgsandbox-helper";
 /// The helper's state: root's, mode 0700.
 pub const STATE_DIR: &str = "/run/cgsandbox";
 
+/// Where the module starts the helper, if the host has it: the cgroup that systemd makes of
+/// `cgsandbox.slice`, with cgroup v2 alone or beside v1.
+pub const HELPER_CGROUPS: [&str; 2] =
+    ["/sys/fs/cgroup/cgsandbox.slice", "/sys/fs/cgroup/unified/cgsandbox.slice"];
+
 /// A symlink whose target is the configured `on_error`, `deny` or `allow`.
 ///
 /// The module reads it when it has no helper to ask. A symlink, because it is read and

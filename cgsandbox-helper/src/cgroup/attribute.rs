@@ -69,6 +69,8 @@ pub fn session_attributes(profile: &Profile, host: &Host) -> (Vec<Attribute>, Ve
     let (mut attributes, mut unfit) = attributes(&profile.of_session(), host);
     // A session has no CPUs or disks of its own.
     attributes.retain(|attribute| of_session(attribute.directive) != attribute.directive);
+    // Nobody has asked for the default that follows from tasks_max.
+    unfit.retain(|it| it.directive != "tasks_max" || profile.session_tasks_max.is_some());
     attributes.iter_mut().for_each(|it| it.directive = of_session(it.directive));
     unfit.iter_mut().for_each(|it| it.directive = of_session(it.directive));
     (attributes, unfit)

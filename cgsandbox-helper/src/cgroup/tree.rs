@@ -408,11 +408,15 @@ impl Tree {
         self.hierarchies.first().is_some_and(|h| self.user_in(h, uid).is_dir())
     }
 
-    /// Whether the user has processes besides those `spared`; asks the tracking hierarchy alone.
+    /// Whether the user has processes besides those `spared`.
     pub fn has_user_processes(&self, uid: u32, spared: &[u32]) -> bool {
-        let Some(tracking) = self.hierarchies.first() else { return false };
-        let processes = processes_below(&self.user_in(tracking, uid));
-        processes.iter().any(|pid| !spared.contains(pid))
+        self.user_members(uid).iter().any(|pid| !spared.contains(pid))
+    }
+
+    /// The processes of a user, by the tracking hierarchy.
+    pub fn user_members(&self, uid: u32) -> Vec<u32> {
+        let tracking = self.hierarchies.first();
+        tracking.map(|h| processes_below(&self.user_in(h, uid))).unwrap_or_default()
     }
 
     /// The users that have a cgroup of ours.

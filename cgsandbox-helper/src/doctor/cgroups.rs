@@ -2,17 +2,38 @@
 
 use std::path::Path;
 
+use cgsandbox_protocol::HELPER_CGROUPS;
+
 use super::Finding;
 use crate::cgroup::{Controller, Owner, Tree, Version};
 use crate::host::Host;
-use crate::systemd;
+use crate::systemd::{self, SLICE};
 
 const CGROUPS: &str = "cgroups";
 
 pub(super) fn look(host: &Host) -> Vec<Finding> {
     let mut findings = vec![back_end(host)];
     findings.extend(controllers(host));
+    findings.extend(slice_of_helpers(host));
     findings
+}
+
+/// Whether helpers have a cgroup of their own. cgroup v1 has nothing that would let them start in
+/// one, and where systemd does not make the cgroups, sshd is in none of the user's yet.
+fn slice_of_helpers(host: &Host) -> Option<Finding> {
+    let is_v2 = host.tree.hierarchies().iter().any(|h| h.version == Version::Unified);
+    if host.tree.owner() != Owner::Systemd || !is_v2 {
+        return None;
+    }
+    if HELPER_CGROUPS.iter().any(|path| Path::new(path).is_dir()) {
+        return Some(Finding::ok(CGROUPS, format!("helpers run in {SLICE}, out of users' reach")));
+    }
+    let what = format!(
+        "{SLICE} is not active: helpers run under the limits of the users whom they serve, and \
+         those who use them up cannot log in or out in order"
+    );
+    let remedy = format!("systemctl start {SLICE}; cgsandbox-gc.timer starts it at boot");
+    Some(Finding::problem(CGROUPS, what).remedy(remedy))
 }
 
 fn back_end(host: &Host) -> Finding {

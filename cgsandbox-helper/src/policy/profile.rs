@@ -9,6 +9,10 @@ use crate::config::value::{
 use crate::config::{Origin, Sourced};
 use crate::policy::Match;
 
+/// How many tasks a session leaves to the others of its user, where the policy does not say: enough
+/// for sshd's two, a shell and some commands. A quarter of the user's, where that is less.
+const WAY_IN: u64 = 16;
+
 /// A `[profile.NAME]`. What is none is not written there, nor in what it inherits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[expect(missing_docs, reason = "the names are the directives; cgsandbox.toml(5) has them")]
@@ -108,10 +112,21 @@ impl Profile {
             memory_swap_max: self.session_memory_swap_max.clone(),
             cpu_quota: self.session_cpu_quota.clone(),
             cpu_weight: self.session_cpu_weight.clone(),
-            tasks_max: self.session_tasks_max.clone(),
+            tasks_max: self
+                .session_tasks_max
+                .clone()
+                .or_else(|| self.session_tasks_max_by_default()),
             io_weight: self.session_io_weight.clone(),
             ..Profile::default()
         }
+    }
+
+    /// A session may use less than its user, who can then log in once more and end what ran wild.
+    fn session_tasks_max_by_default(&self) -> Option<Sourced<Limit>> {
+        let tasks_max = self.tasks_max.as_ref()?;
+        let number = tasks_max.value.number()?;
+        let value = Limit::At(number - (number / 4).min(WAY_IN));
+        Some(Sourced { value, origin: tasks_max.origin.clone() })
     }
 
     /// Everything it says, in the order of the documentation.

@@ -148,7 +148,16 @@ pub fn enable(service: &str) -> Result<Switched> {
     enabled.copy_of = vendors;
     enabled.backup = kept.filter(|kept| kept.origin == Origin::Own).map(|kept| kept.path);
     enabled.findings = doubts(&directories, service);
+    enabled.findings.extend(start_slice());
     Ok(enabled)
+}
+
+/// A login must find the cgroup for helpers; what keeps systemd from making it.
+fn start_slice() -> Option<Finding> {
+    let error = systemd::is_manager().then(systemd::start_slice)?.err()?;
+    let what = format!("{} is not active: {error}", systemd::SLICE);
+    let remedy = format!("systemctl start {}", systemd::SLICE);
+    Some(Finding::problem(doctor::PAM, what).remedy(remedy))
 }
 
 /// Takes every line of ours out of the file of `service`, however it is written.

@@ -35,6 +35,15 @@ use unit_files::UnitFiles;
 /// How long a command waits for systemd.
 const ANSWER: Duration = Duration::from_secs(1);
 
+/// The unit whose cgroup helpers run in, see [`cgsandbox_protocol::HELPER_CGROUPS`].
+pub const SLICE: &str = "cgsandbox.slice";
+
+/// Has systemd make the cgroup that helpers run in, where it is not there yet.
+pub fn start_slice() -> Result<()> {
+    let bus = Bus::connect(ANSWER)?;
+    bus.call(MANAGER_PATH, MANAGER, "StartUnit", &(SLICE, "replace")).map(drop)
+}
+
 /// Whether systemd manages this host's services (sd_booted(3)).
 pub fn is_manager() -> bool {
     Path::new("/run/systemd/system").is_dir()

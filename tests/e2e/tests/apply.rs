@@ -35,7 +35,8 @@ fn limits_are_set_raised_lowered_and_lifted() {
     for (policy, limit, of_session) in [
         ("tasks_max = 90\nsession_tasks_max = 40\n", Some(90), Some(40)),
         ("tasks_max = 120\nsession_tasks_max = 50\n", Some(120), Some(50)),
-        ("tasks_max = 80\n", Some(80), None),
+        ("tasks_max = 80\n", Some(80), Some(64)),
+        ("tasks_max = 40\nsession_tasks_max = \"infinity\"\n", Some(40), None),
         ("session_tasks_max = 30\n", None, Some(30)),
         ("", None, None),
     ] {

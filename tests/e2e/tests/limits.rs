@@ -240,9 +240,44 @@ fn a_fork_bomb_is_contained() {
     alice.send("bomb() { bomb | bomb & }; bomb");
     let tasks = host.users_cgroup("alice", "pids").join("pids.current");
     let running = || host.read(&tasks).unwrap().trim().parse::<u32>().unwrap();
-    eventually("the bomb has reached its limit", 20.0, || running() >= 35);
+    eventually("the bomb has reached its limit", 20.0, || running() >= 28);
     host.ssh("bob").cmd("for i in 1 2 3 4 5; do sh -c true; done").run().ok();
     assert!(running() <= 40);
+}
+
+#[test]
+fn who_has_filled_one_login_gets_in_by_another_and_ends_what_runs() {
+    let host = host("tasks_max = 40");
+    let mut alice = host.spawn_session("alice");
+    // With sshd's two processes and the shell that makes 30, all that one login may use.
+    alice.send("for i in $(seq 27); do sleep 1000 & done");
+    let tasks = host.users_cgroup("alice", "pids").join("pids.current");
+    let running = || host.read(&tasks).unwrap().trim().parse::<u32>().unwrap();
+    eventually("the login is full", 20.0, || running() == 30);
+    host.ssh("alice").cmd("pkill -KILL sleep").run().ok();
+    eventually("they have ended", 10.0, || running() < 10);
+}
+
+#[test]
+fn who_has_no_task_left_is_told_what_uses_them() {
+    let host = host("tasks_max = 20\nsession_tasks_max = \"infinity\"");
+    let mut alice = host.spawn_session("alice");
+    alice.send("for i in $(seq 17); do sleep 1000 & done");
+    let tasks = host.users_cgroup("alice", "pids").join("pids.current");
+    let running = || host.read(&tasks).unwrap().trim().parse::<u32>().unwrap();
+    eventually("no task is left", 20.0, || running() == 20);
+    let refused = host.ssh("alice").cmd("true").run();
+    assert_ne!(refused.status, 0);
+    let told = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(told.contains("of your 20 processes are running; end some: "), "{told}");
+    assert!(told.contains(" sleep"), "{told}");
+    host.wait_log(&["event=session_denied", "user=alice", "reason=tasks_max", "tasks_max=20"]);
+    host.ssh("bob").cmd("true").run().ok();
+    host.sh("pkill -KILL -u alice sleep");
+    eventually("they have ended", 10.0, || running() < 10);
+    drop(alice);
+    host.ssh("alice").cmd("true").run().ok();
+    host.assert_nothing_left();
 }
 
 #[test]
