@@ -33,7 +33,7 @@ test: test-deps
 
 # That, and every test for systemd on every Debian and layout of cgroups. It takes hours.
 test-all: test-deps
-	@tests/run unit e2e v1 deb rpm reproducible i386 vm-all systemd-all
+	@CGSANDBOX_TEST_ALL=1 tests/run unit e2e v1 deb rpm reproducible i386 vm-all systemd-all
 
 # One promise: make test-e2e NAME=a_fork_bomb
 test-e2e: test-deps
