@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use cgsandbox_protocol::Reply;
 
-use crate::audit::{Event, Level};
-use crate::cgroup::{Membership, Tree};
+use crate::cgroup::Membership;
 use crate::channel::Channel;
 use crate::error::Result;
 use crate::session::{Leader, Session, Stage};
 use crate::state::State;
-use crate::{account, limits, teardown};
+use crate::{limits, teardown};
 
 /// How long sshd's own process, which is ending just then, may keep a session's cgroup busy.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -49,20 +48,10 @@ fn end(state: &State, mut session: Session, patience: Duration) -> Result<()> {
         tree.kill_session(uid, &session.leaf, &own);
     }
     let left = tree.wait_for_end(uid, &session.leaf, &own, PATIENCE);
-    log(state, tree, &session, left);
+    session.closed(teardown::usage(tree, &session)).with("processes_left", left).send(state);
 
     let _lock = state.lock(uid, patience)?;
     session.stage = Stage::Closed;
     session.keep(state)?;
     teardown::sweep_quietly(state, tree, uid)
-}
-
-fn log(state: &State, tree: &Tree, session: &Session, left: usize) {
-    let event = session.describe(Event::new(Level::Info, "session_close"));
-    let event = event.with("duration", session.duration());
-    let used = account::of_session(tree, session.uid, &session.leaf);
-    let hits = account::since(&session.counters, &account::limit_hits(tree, session.uid));
-    let all = account::sum(used, hits);
-    let event = all.iter().fold(event, |event, (key, value)| event.with(key, value));
-    event.with("processes_left", left).send(state);
 }

@@ -17,7 +17,7 @@ use crate::loopback::address::Address;
 use crate::plan::{Enforcement, Sandbox};
 use crate::policy::{Choice, Match, Policy, Subject};
 use crate::refusal::Refusal;
-use crate::session::{Leader, Session, Stage, USER_MANAGER, boot_ms};
+use crate::session::{Leader, Session, Stage, USER_MANAGER, boot_ms, command_of};
 use crate::state::{Lock, State};
 use crate::systemd::{Applied, Overridden};
 use crate::{account, limits, loopback, namespace, subject, systemd, tasks, teardown};
@@ -331,6 +331,7 @@ fn new_session(state: &State, sandbox: &Sandbox, tree: &Tree, login: &Login) -> 
         config: login.config.clone(),
         profile: sandbox.confined.rule.profile.value.clone(),
         leader: login.leader,
+        command: command_of(login.leader.pid),
         ticket: login.ticket,
         since,
         since_boot_ms: crate::session::boot_ms(),

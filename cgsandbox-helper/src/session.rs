@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Counters;
-use crate::audit::Event;
+use crate::audit::{Event, Level};
 use crate::cgroup::Owner;
 use crate::error::{Error, Result};
 use crate::kernel_file;
@@ -93,6 +93,9 @@ pub struct Session {
     pub profile: String,
     /// The process that opened the session.
     pub leader: Leader,
+    /// The leader's name when it opened (proc_pid_comm(5)); its forks have the same.
+    #[serde(default)]
+    pub command: String,
     /// The module's name for the open.
     pub ticket: u64,
     /// When, in seconds since the epoch.
@@ -146,6 +149,13 @@ impl Session {
             .with("tty", &self.tty)
             .with("session", &self.id)
             .with("profile", &self.profile)
+    }
+
+    /// The line of its end, with what it used.
+    pub fn closed(&self, used: Counters) -> Event {
+        let event = self.describe(Event::new(Level::Info, "session_close"));
+        let event = event.with("duration", self.duration());
+        used.iter().fold(event, |event, (key, value)| event.with(key, value))
     }
 
     /// How long it has lasted, in seconds.
@@ -222,6 +232,13 @@ impl Session {
             Err(error) => Err(Error::os("remove", user.display())(error)),
         }
     }
+}
+
+/// The name of a process (proc_pid_comm(5)), which only the process itself can change; empty when it
+/// is gone.
+pub fn command_of(pid: u32) -> String {
+    let name = kernel_file::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim_end_matches('\n').to_owned()
 }
 
 /// The PAM service of systemd's user manager (user@.service(5)).

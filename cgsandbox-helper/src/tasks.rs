@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::cgroup::{Controller, Tree, read_number};
-use crate::kernel_file;
+use crate::session::command_of;
 
 /// sshd's own process for the connection, and the one that becomes the user's shell.
 const OF_A_LOGIN: u64 = 2;
@@ -43,8 +43,9 @@ pub fn full(tree: &Tree, uid: u32, is_inside: bool) -> Option<Full> {
 fn names(pids: &[u32]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for pid in pids.iter().take(LOOKED_AT) {
-        if let Ok(name) = kernel_file::read(format!("/proc/{pid}/comm")) {
-            *counts.entry(printable(name.trim())).or_default() += 1;
+        let name = printable(&command_of(*pid));
+        if !name.is_empty() {
+            *counts.entry(name).or_default() += 1;
         }
     }
     let mut counts: Vec<(String, usize)> = counts.into_iter().collect();

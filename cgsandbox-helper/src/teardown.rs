@@ -5,10 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::account::Counters;
 use crate::audit::{Event, Level};
 use crate::cgroup::{Membership, Owner, Tree, mounted};
 use crate::error::{Error, Result};
-use crate::session::{Leader, Session, Stage, USER_MANAGER};
+use crate::session::{Leader, Session, Stage, USER_MANAGER, command_of};
 use crate::state::State;
 use crate::{account, limits, loopback, namespace, systemd};
 
@@ -53,8 +54,29 @@ pub fn live_sessions(state: &State, uid: u32) -> Vec<Session> {
 
 /// How many logins a user has. The user's manager is none, though PAM has a session for it.
 pub fn logins(state: &State, uid: u32) -> u64 {
-    let sessions = live_sessions(state, uid);
-    sessions.iter().filter(|session| session.service != USER_MANAGER).count() as u64
+    let sessions = Session::ids(state, uid).into_iter();
+    let sessions = sessions.filter_map(|id| Session::read(state, uid, &id));
+    let is_login = |session: &Session| session.service != USER_MANAGER && goes_on(session);
+    sessions.filter(is_login).count() as u64
+}
+
+/// Whether somebody is logged in by a session: its leader lives, or a fork of its leader does.
+///
+/// The kernel may end a leader that is inside when the user's memory is full. The connection then
+/// goes on in sshd's other process, and nobody closes the session.
+fn goes_on(session: &Session) -> bool {
+    let has_fork = || {
+        let members = tree_of(session).map(|tree| tree.members(session.uid, &session.leaf));
+        members.is_ok_and(|pids| pids.iter().any(|pid| command_of(*pid) == session.command))
+    };
+    session.stage != Stage::Closed && (session.leader.is_alive() || has_fork())
+}
+
+/// What a session used, and which of its user's limits it met.
+pub fn usage(tree: &Tree, session: &Session) -> Counters {
+    let used = account::of_session(tree, session.uid, &session.leaf);
+    let hits = account::limit_hits(tree, session.uid);
+    account::sum(used, account::since(&session.counters, &hits))
 }
 
 /// Undoes an open, as far as it came.
@@ -143,15 +165,18 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
             kill(tree, uid, &leaf, &spared, end);
         }
         let is_empty = is_manager || !tree.has_members(uid, &leaf, &spared);
+        // Where nobody saw its end, this is it. systemd closes a user manager's as the user, who may
+        // not end anything here.
+        let unseen = record.as_ref().filter(|session| session.stage == Stage::Open);
+        let used = unseen.filter(|_| is_empty && !is_manager).map(|it| usage(tree, it));
         if is_empty && tree.remove_session(uid, &leaf, PATIENCE)? {
             Session::forget(state, uid, &id)?;
-            match record.filter(|_| is_manager) {
-                // systemd closes it as the user, who may not end anything here.
-                Some(session) if session.stage == Stage::Open => {
-                    let event = session.describe(Event::new(Level::Info, "session_close"));
-                    event.with("duration", session.duration()).send(state);
-                }
-                _ => removed.push(Residue { uid, session: id, reason }),
+            if let Some(session) = unseen {
+                let event = session.closed(used.unwrap_or_default());
+                event.with_some("reason", (!is_manager).then_some(reason)).send(state);
+            }
+            if !is_manager || unseen.is_none() {
+                removed.push(Residue { uid, session: id, reason });
             }
         } else {
             in_use = true;

@@ -136,6 +136,25 @@ fn a_killed_monitor_does_not_lock_the_user_out() {
     host.wait_log(&["event=residue_removed"]);
 }
 
+/// As the kernel's OOM killer may do, where the user's memory is full of files in a tmpfs.
+#[test]
+fn a_connection_that_outlives_its_monitor_counts_and_its_end_is_logged() {
+    let host = host("[profile.default]\nmax_logins = 1\n");
+    let mut alice = host.spawn_session("alice");
+    host.sh(&format!("kill -9 {}", alice.monitor()));
+    assert_eq!(alice.sh("echo goes on"), "goes on");
+    let second = host.ssh("alice").cmd("true").run();
+    assert_ne!(second.status, 0, "one more login than max_logins");
+    host.wait_log(&["event=session_denied", "user=alice", "reason=max_logins"]);
+    drop(alice);
+    eventually("its processes have ended", 10.0, || host.processes_of("alice").is_empty());
+    host.ssh("alice").cmd("true").run().ok();
+    let line =
+        host.wait_log(&["event=session_close", "user=alice", "reason=\"its leader is gone\""]);
+    assert!(line.contains(" cpu_usec=") && line.contains(" session="), "{line}");
+    host.assert_nothing_left();
+}
+
 #[test]
 fn gc_removes_what_a_killed_monitor_left() {
     let host = host(LIMITED);
