@@ -65,6 +65,44 @@ fn that_a_pid_exists_stays_visible() {
     );
 }
 
+/// What system calls tell of a process that /proc does not show. The kernel asks for no right of the
+/// caller's: Linux 6.13 and later for the first (pidfd_open(2), `PIDFD_GET_INFO`), all for the rest.
+const ASK_THE_KERNEL: &str = "
+import fcntl, os, struct, sys, time
+pid = int(sys.argv[1])
+info = bytearray(64)
+struct.pack_into('Q', info, 0, 3)
+try:
+    fcntl.ioctl(os.pidfd_open(pid), 0xC040FF0B, info)
+    print('uid', struct.unpack_from('QQ4I', info)[5])
+except OSError as error:
+    print('no uid', error.errno)
+print('session', os.getsid(pid))
+print('time', time.clock_gettime(~pid << 3 | 2))
+";
+
+/// SECURITY.md lists it as visible.
+#[test]
+fn what_system_calls_tell_of_a_pid_stays_visible() {
+    let host = host();
+    let (mut bob, mut alice) = (host.spawn_session("bob"), host.spawn_session("alice"));
+    host.write("/tmp/ask.py", ASK_THE_KERNEL);
+    let pid = bob.sh("echo $$");
+    let told = alice.sh(&format!("python3 /tmp/ask.py {pid}"));
+    let release = host.sh("uname -r");
+    let mut numbers = release.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+    let version = (numbers.next().unwrap(), numbers.next().unwrap());
+    let uid = match version >= (6, 13) {
+        true => format!("uid {}", host.uid("bob")),
+        // ENOTTY: there is no such request.
+        false => "no uid 25".to_owned(),
+    };
+    assert!(told.contains(&uid), "{told}");
+    assert!(told.contains("session ") && told.contains("time "), "{told}");
+    let absent = alice.sh("python3 /tmp/ask.py 4000000");
+    assert!(absent.contains("ProcessLookupError"), "{absent}");
+}
+
 #[test]
 fn two_names_of_one_uid_share_one_sandbox() {
     let uid = 1_999_999;

@@ -52,7 +52,9 @@ impl Machine {
         left.extend(units("'cgsandbox-*'"));
         left.extend(found("find /run/cgsandbox/user -mindepth 1"));
         left.extend(found("find /run/cgsandbox/loopback/address -mindepth 1"));
-        left.extend(found("find /sys/fs/cgroup -depth -name 'cgsandbox*'"));
+        // The slice for helpers is there from the boot on.
+        let ours = "-name 'cgsandbox*' ! -name cgsandbox.slice";
+        left.extend(found(&format!("find /sys/fs/cgroup -depth {ours}")));
         // The namespace that holds the users' is made once, and stays.
         left.extend(found(
             "grep -F ' /run/cgsandbox/' /proc/1/mountinfo | grep -v '/cgsandbox/store '",

@@ -1,0 +1,69 @@
+//! The helper runs in a slice of its own: whatever users do to their cgroups, it works on.
+#![allow(clippy::unwrap_used)]
+
+use cgsandbox_systemd_tests::{Machine, eventually};
+
+const SLICE: &str = "cgsandbox.slice";
+
+/// The cgroups in which journald saw the senders of alice's lines of `event`.
+fn senders(machine: &Machine, event: &str) -> Vec<String> {
+    let uid = machine.uid("alice");
+    let journal = "journalctl --quiet --sync; journalctl --quiet --boot -t cgsandbox -o json";
+    let lines = machine.sh(&format!("{journal} | grep -F 'event={event} ' | grep -F ' uid={uid} '"));
+    let cgroup = |line: &str| {
+        let value = line.split("\"_SYSTEMD_CGROUP\":\"").nth(1).unwrap_or_default();
+        value.split('"').next().unwrap_or_default().to_owned()
+    };
+    lines.lines().map(cgroup).collect()
+}
+
+#[test]
+fn it_is_never_in_the_cgroup_of_whom_it_serves() {
+    let machine = Machine::build().user("alice").start();
+    machine.session("alice").logout();
+    machine.wait_until_gone("alice");
+    let opened = senders(&machine, "session_open");
+    // Of the login and of the user manager, whose opener is in a cgroup that is the user's own.
+    assert_eq!(opened, ["/cgsandbox.slice", "/cgsandbox.slice"], "{:?}", machine.log());
+    assert!(senders(&machine, "session_close").contains(&"/cgsandbox.slice".to_owned()));
+    machine.assert_nothing_left();
+}
+
+/// A user without a task left: the logout is in order all the same.
+#[test]
+fn who_has_used_up_the_tasks_is_closed_in_order() {
+    let policy = "[profile.default]\ntasks_max = 30\nsession_tasks_max = \"infinity\"\n";
+    let machine = Machine::build().user("alice").policy(policy).start();
+    let mut alice = machine.session("alice");
+    let slice = format!("/sys/fs/cgroup/user.slice/{}", machine.slice("alice"));
+    let used = || machine.sh(&format!("cat {slice}/pids.current")).parse::<u32>().unwrap();
+    alice.send("for i in $(seq 60); do sleep 1000 & done 2>/dev/null");
+    eventually("no task is left", 20.0, || used() == 30);
+    let monitor = alice.monitor();
+    drop(alice);
+    let line = machine.wait_log(&["event=session_close", "user=alice"]);
+    assert!(line.contains(" cpu_usec=") && line.contains(" tasks_max_hits="), "{line}");
+    assert!(!line.contains("reason="), "nobody saw its end: {line}");
+    eventually("sshd is gone", 20.0, || !std::path::Path::new(&format!("/proc/{monitor}")).exists());
+    machine.sh("pkill -KILL -u alice sleep || true");
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn doctor_misses_the_slice_and_enable_starts_it() {
+    let machine = Machine::build().user("alice").start();
+    let doctor = || machine.run(&["cgsandbox", "doctor"]).stdout;
+    assert!(doctor().contains("helpers run in cgsandbox.slice"), "{}", doctor());
+    machine.sh(&format!("systemctl stop {SLICE}"));
+    assert!(doctor().contains(&format!("systemctl start {SLICE}")), "{}", doctor());
+    // As before there was one: in the cgroup of the login.
+    machine.ssh("alice").cmd("true").run().ok();
+    machine.sh("cgsandbox disable --service sshd && cgsandbox enable --service sshd");
+    assert!(machine.is_active(SLICE));
+    machine.ssh("alice").cmd("true").run().ok();
+    machine.sh("systemctl daemon-reload && systemctl daemon-reexec");
+    machine.ssh("alice").cmd("true").run().ok();
+    let opened = senders(&machine, "session_open");
+    assert_eq!(opened.last().map(String::as_str), Some("/cgsandbox.slice"), "{opened:?}");
+    machine.assert_nothing_left();
+}
