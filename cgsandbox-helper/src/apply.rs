@@ -101,7 +101,7 @@ fn bring(state: &State, policy: &Policy, uid: u32, sessions: &mut [Session]) -> 
     let Some(last) = sessions.last() else {
         return Err(Error::new("find", format!("a session of uid {uid}"), "it has just ended"));
     };
-    let subject = subject::resolve(&last.user, policy.needs_groups())?;
+    let subject = subject::resolve(&last.user, &policy.mentioned())?;
     if subject.uid != uid {
         let cause = format!("the name has uid {} now", subject.uid);
         return Err(Error::new("look up", format!("{:?} of uid {uid}", last.user), cause));

@@ -104,7 +104,7 @@ pub enum Fate<'a> {
 
 /// Explains a login of `user`, a name or a uid, through the PAM service `service`.
 pub fn explain(user: &str, service: &str) -> Result<Explanation> {
-    let subject = subject::find(user, false)?;
+    let subject = subject::find(user)?;
     let line = Directories::of_host().stack(service).and_then(|stack| stack.line().cloned());
     let mut explanation = Explanation {
         service: service.to_owned(),
@@ -149,7 +149,7 @@ impl Explanation {
             }
         };
         // In the order of open: a login meets the first of these that applies.
-        self.subject = subject::resolve(&self.subject.name, policy.needs_groups())?;
+        self.subject = subject::resolve(&self.subject.name, &policy.mentioned())?;
         self.outcome = match policy.choose(&self.subject, &self.service) {
             Choice::Unconfined(reason) => Outcome::Unconfined(reason),
             Choice::Confined(_) => match self.sandbox(&policy, &state, is_root) {
@@ -162,7 +162,7 @@ impl Explanation {
 
     fn without_configuration(&mut self, unusable: config::Unusable) -> Result<()> {
         let salvaged = unusable.salvaged;
-        self.subject = subject::resolve(&self.subject.name, salvaged.exempt.needs_groups())?;
+        self.subject = subject::resolve(&self.subject.name, &salvaged.exempt.mentioned())?;
         self.outcome = match salvaged.exempt.judge(&self.subject) {
             Verdict::Matched(by) => Outcome::Unconfined(Unconfined::Exempt(by.clone())),
             _ => {

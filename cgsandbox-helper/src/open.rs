@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::loopback::address::Address;
 use crate::plan::{Enforcement, Sandbox};
-use crate::policy::{Choice, Match, Policy, Subject};
+use crate::policy::{Choice, Match, Mentioned, Policy, Subject};
 use crate::refusal::Refusal;
 use crate::session::{Leader, Session, Stage, USER_MANAGER, boot_ms, command_of};
 use crate::state::{Lock, State};
@@ -106,8 +106,9 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     if !policy.services.contains(&login.service) {
         return Ok(None);
     }
-    let groups = policy.needs_groups();
-    let Some(subject) = resolve(&login.user, groups, &policy.exempt)? else { return Ok(None) };
+    let mentioned = policy.mentioned();
+    let subject = resolve(&login.user, &mentioned, &policy.exempt)?;
+    let Some(subject) = subject else { return Ok(None) };
     // Before the host is looked at: whatever is wrong with it, exempt users get in.
     let Choice::Confined(confined) = policy.choose(&subject, &login.service) else {
         if let Err(error) = lift(state, subject.uid, login) {
@@ -140,10 +141,10 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
 
 /// The user of this name; none where a directory fails to tell the groups, and the user is exempt
 /// whatever they are: by name or number, in a list that leaves nobody out.
-fn resolve(user: &str, groups: bool, exempt: &Match) -> Result<Option<Subject>> {
+fn resolve(user: &str, mentioned: &Mentioned<'_>, exempt: &Match) -> Result<Option<Subject>> {
     let is_exempt = |subject: Subject| exempt.has(&subject) && !exempt.leaves_out();
-    match subject::resolve(user, groups) {
-        Err(_) if subject::resolve(user, false).is_ok_and(is_exempt) => Ok(None),
+    match subject::resolve(user, mentioned) {
+        Err(_) if subject::resolve_alone(user).is_ok_and(is_exempt) => Ok(None),
         subject => subject.map(Some),
     }
 }
@@ -218,7 +219,7 @@ fn policy_in_force(
             let salvaged = unusable.salvaged;
             *on_error = salvaged.on_error;
             let exempt = salvaged.exempt;
-            let subject = resolve(&login.user, exempt.needs_groups(), &exempt)?;
+            let subject = resolve(&login.user, &exempt.mentioned(), &exempt)?;
             if subject.is_none_or(|subject| exempt.has(&subject)) {
                 return Ok(None);
             }

@@ -3,7 +3,7 @@
 mod matching;
 mod profile;
 
-pub use matching::{Match, Pattern, Specificity, Verdict, Who};
+pub use matching::{Match, Mentioned, Pattern, Specificity, Verdict, Who};
 pub use profile::{Profile, Setting};
 
 use std::collections::BTreeMap;
@@ -66,10 +66,23 @@ pub struct Subject {
     pub uid: u32,
     /// The primary group.
     pub gid: u32,
-    /// All groups, the primary one included, by id and, where NSS knows it, name.
-    /// Needed only if [`Policy::needs_groups`] says so; without it a group pattern fits
+    /// Needed only if [`Mentioned::groups`] has any; without it a group pattern fits
     /// nobody, but for the primary group by id.
-    pub groups: Option<Vec<(u32, Option<String>)>>,
+    pub groups: Option<Groups>,
+    /// Whether another user's name is this uid in digits. A pattern of these digits then
+    /// means that user, as chown(1) and all other programs take it.
+    #[serde(default)]
+    pub uid_is_a_name: bool,
+}
+
+/// A user's groups, and which groups the policy means.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Groups {
+    /// The ids of all of the user's groups, the primary one included.
+    pub ids: Vec<u32>,
+    /// The id of each group that the policy mentions; none for a group that does not exist.
+    /// Ids are compared, not names: one group may have several.
+    pub mentioned: BTreeMap<String, Option<u32>>,
 }
 
 /// What the policy has for a login.
@@ -128,13 +141,14 @@ pub enum Loss {
 }
 
 impl Policy {
-    /// Whether [`Self::choose`] must know the user's groups: asking for them can take a
-    /// directory server, so they are looked up only for policies that speak of groups.
-    pub fn needs_groups(&self) -> bool {
+    /// What [`Self::choose`] and [`Self::peers_of`] have to know of the user from NSS.
+    pub fn mentioned(&self) -> Mentioned<'_> {
+        let mut mentioned = self.exempt.mentioned();
         let peers = self.profiles.values().filter_map(|it| it.profile.loopback_peers.as_ref());
-        self.exempt.needs_groups()
-            || self.rules.iter().any(|rule| rule.matches.needs_groups())
-            || peers.into_iter().any(|peers| peers.needs_groups())
+        let rules = self.rules.iter().map(|rule| &rule.matches);
+        rules.chain(peers.map(|peers| &peers.value)).for_each(|list| mentioned.add(list));
+        mentioned.uids.extend(self.addresses.keys().filter_map(|user| user.parse::<u32>().ok()));
+        mentioned
     }
 
     /// What `subject` gets when logging in through `service`.
@@ -164,7 +178,8 @@ impl Policy {
     pub(crate) fn given_address(&self, subject: &Subject) -> Option<&Sourced<Address>> {
         let names = [Some(&subject.name), subject.canonical.as_ref()];
         let by_name = names.into_iter().flatten().find_map(|name| self.addresses.get(name));
-        by_name.or_else(|| self.addresses.get(&subject.uid.to_string()))
+        let by_uid = || self.addresses.get(&subject.uid.to_string());
+        by_name.or_else(|| by_uid().filter(|_| !subject.uid_is_a_name))
     }
 
     /// Whether the user's sessions have a localhost of their own.

@@ -1,16 +1,31 @@
 //! Who a user is, as NSS has it: files, LDAP, SSSD alike.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 use crate::error::{Error, Result};
-use crate::policy::{Subject, Who};
+use crate::policy::{Groups, Mentioned, Subject, Who};
 
-/// The user of this name. Groups are asked for only if `groups`: that can take a
-/// directory server.
-pub fn resolve(name: &str, groups: bool) -> Result<Subject> {
+/// The user of this name, with what NSS knows of what the policy has `mentioned`.
+pub fn resolve(name: &str, mentioned: &Mentioned<'_>) -> Result<Subject> {
+    let mut subject = resolve_alone(name)?;
+    if !mentioned.groups.is_empty() {
+        subject.groups = Some(groups_of(&subject, mentioned)?);
+    }
+    if mentioned.uids.contains(&subject.uid) {
+        // A directory that does not answer leaves the uid a uid.
+        let owner = User::from_name(&subject.uid.to_string()).ok().flatten();
+        subject.uid_is_a_name = owner.is_some_and(|owner| owner.uid.as_raw() != subject.uid);
+    }
+    Ok(subject)
+}
+
+/// The user of this name without groups.
+pub fn resolve_alone(name: &str) -> Result<Subject> {
     let user = User::from_name(name)
         .map_err(Error::os("look up", format!("user \"{}\"", name.escape_default())))?
         .ok_or_else(|| {
@@ -25,22 +40,21 @@ pub fn resolve(name: &str, groups: bool) -> Result<Subject> {
     let canonical = known(User::from_uid(user.uid))
         .map_err(Error::os("look up", format!("uid {}", user.uid)))?
         .map(|user| user.name);
-    let groups = if groups { Some(groups_of(name, user.gid)?) } else { None };
     Ok(Subject {
         name: name.to_owned(),
         canonical: canonical.filter(|canonical| canonical != name),
         uid: user.uid.as_raw(),
         gid: user.gid.as_raw(),
-        groups,
+        ..Subject::default()
     })
 }
 
-/// The user of this name, else the one with this uid.
-pub fn find(user: &str, groups: bool) -> Result<Subject> {
+/// The user of this name, else the one with this uid; without groups.
+pub fn find(user: &str) -> Result<Subject> {
     let known = User::from_name(user).ok().flatten().is_some();
     let uid = user.parse().ok().filter(|_| !known).map(Uid::from_raw);
     let by_uid = uid.and_then(|uid| User::from_uid(uid).ok().flatten());
-    resolve(&by_uid.map_or_else(|| user.to_owned(), |user| user.name), groups)
+    resolve_alone(&by_uid.map_or_else(|| user.to_owned(), |user| user.name))
 }
 
 /// This machine's own passwd(5), in which a full name may well be in Latin 1.
@@ -49,28 +63,91 @@ pub fn passwd() -> String {
 }
 
 /// The users of this machine's own passwd(5); a directory may have too many to ask for.
-pub fn local(groups: bool) -> Vec<Subject> {
+pub fn local(mentioned: &Mentioned<'_>) -> Vec<Subject> {
     let text = passwd();
     let names = text.lines().filter_map(|line| line.split(':').next());
-    names.filter_map(|name| resolve(name, groups).ok()).collect()
+    names.filter_map(|name| resolve(name, mentioned).ok()).collect()
 }
 
-/// All groups, the primary one included: member lists alone would miss it, and directory
-/// groups too.
-fn groups_of(name: &str, primary: Gid) -> Result<Vec<(u32, Option<String>)>> {
-    let object = || format!("the groups of user \"{}\"", name.escape_default());
-    let c_name =
-        CString::new(name).map_err(|_| Error::new("look up", object(), "NUL in the name"))?;
-    let gids = getgrouplist(&c_name, primary).map_err(Error::os("look up", object()))?;
-    let named = |gid: Gid| {
-        let group = match Group::from_gid(gid) {
-            // Its list of members is longer than nix reads; it can be told by its number alone.
-            Err(Errno::ERANGE) => None,
-            answer => known(answer).map_err(Error::os("look up", format!("group {gid}")))?,
-        };
-        Ok((gid.as_raw(), group.map(|group| group.name)))
+/// The user's group ids, and the ids of the groups that are `mentioned`.
+///
+/// Only these few are looked up by name, never all of the user's by id: NSS hands over the
+/// members of each group that it is asked for, and a user can have hundreds of large groups.
+fn groups_of(subject: &Subject, mentioned: &Mentioned<'_>) -> Result<Groups> {
+    let object = || format!("the groups of user \"{}\"", subject.name.escape_default());
+    let name = CString::new(subject.name.as_str())
+        .map_err(|_| Error::new("look up", object(), "NUL in the name"))?;
+    // From the user's side: member lists miss the primary group, and a directory's groups.
+    let ids =
+        getgrouplist(&name, Gid::from_raw(subject.gid)).map_err(Error::os("look up", object()))?;
+    let ids: Vec<u32> = ids.into_iter().map(Gid::as_raw).collect();
+    let mut groups = Groups { ids, mentioned: BTreeMap::new() };
+    let mut unanswered = Vec::new();
+    for group in &mentioned.groups {
+        match gid_of(group) {
+            Ok(gid) => _ = groups.mentioned.insert((*group).to_owned(), gid),
+            Err(_) => unanswered.push(*group),
+        }
+    }
+    if !unanswered.is_empty() {
+        groups.mentioned.extend(found_by_id(&groups.ids, &unanswered)?);
+    }
+    Ok(groups)
+}
+
+/// The id of a group by name; of a number that is no group's name, that number.
+fn gid_of(group: &str) -> nix::Result<Option<u32>> {
+    let number = group.parse::<u32>().ok();
+    let by_name = match known(Group::from_name(group)) {
+        // Its list of members is longer than nix reads. Most groups that large are local.
+        Err(Errno::ERANGE) => Ok(local_gid_of(group)),
+        answer => answer.map(|group| group.map(|group| group.gid.as_raw())),
     };
-    gids.into_iter().map(named).collect()
+    match number {
+        Some(_) => Ok(by_name.ok().flatten().or(number)),
+        None => by_name,
+    }
+}
+
+/// By this machine's own group(5).
+fn local_gid_of(group: &str) -> Option<u32> {
+    let text = std::fs::read("/etc/group").ok()?;
+    let gid = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let is_it = fields.next() == Some(group.as_bytes());
+        let gid = fields.nth(1).filter(|_| is_it)?;
+        std::str::from_utf8(gid).ok()?.parse().ok()
+    };
+    text.split(|byte| *byte == b'\n').find_map(gid)
+}
+
+/// Which of the `names` are of groups among `ids`, asked for by id.
+///
+/// For when a directory does not answer for a name. The user's own groups may all be local ones,
+/// and then it is certain without the directory that the name is of none of them.
+fn found_by_id(ids: &[u32], names: &[&str]) -> Result<Vec<(String, Option<u32>)>> {
+    let mut found = BTreeMap::new();
+    for id in ids {
+        if let Some(name) = name_of(*id).map_err(Error::os("look up", format!("group {id}")))? {
+            found.insert(name, *id);
+        }
+    }
+    Ok(names.iter().map(|name| ((*name).to_owned(), found.get(*name).copied())).collect())
+}
+
+/// The name of a group; none where its list of members is longer than nix reads.
+fn name_of(gid: u32) -> nix::Result<Option<String>> {
+    match Group::from_gid(Gid::from_raw(gid)) {
+        Err(Errno::ERANGE) => Ok(None),
+        answer => known(answer).map(|group| group.map(|group| group.name)),
+    }
+}
+
+/// The names of groups, for people to read. After a second in all the others have none.
+pub fn named(gids: impl IntoIterator<Item = u32>) -> Vec<(u32, Option<String>)> {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let name = |gid| (Instant::now() < deadline).then(|| name_of(gid).ok().flatten()).flatten();
+    gids.into_iter().map(|gid| (gid, name(gid))).collect()
 }
 
 /// What NSS answers where it does not know somebody is one of these errors too (getpwnam(3)). All

@@ -46,7 +46,8 @@ fn look(user: &str) -> Result<Option<[IpAddr; 2]>> {
         let cause = "it has errors, and none has parsed before; run: cgsandbox check";
         Error::new("use", "the configuration", cause)
     })?;
-    let subject = subject::find(user, policy.needs_groups())?;
+    let subject = subject::find(user)?;
+    let subject = subject::resolve(&subject.name, &policy.mentioned())?;
     let asking = nix::unistd::geteuid();
     if !asking.is_root() && subject.uid != asking.as_raw() {
         return Err(Error::new("look at", "another user's addresses", "only root may; use sudo"));

@@ -37,7 +37,7 @@ pub(super) fn run(file: Option<&Path>, as_json: bool) -> Outcome {
 fn examine(texts: Vec<SourceText>, warnings: Vec<Problem>) -> Result<Findings, ConfigErrors> {
     let policy = config::parse(&texts)?;
     let mut problems = warnings;
-    problems.extend(config::collisions(&policy, &texts, &subject::local(policy.needs_groups())));
+    problems.extend(config::collisions(&policy, &texts, &subject::local(&policy.mentioned())));
     problems.extend(config::squattable(&policy, &Free::of_host()));
     problems.extend(config::lint(&policy, &texts, subject::is_known));
     Ok(Findings { policy: Some(policy), problems, texts })

@@ -142,7 +142,7 @@ pub fn main() -> ExitCode {
 fn uid_of(user: &str) -> Result<u32> {
     match user.parse() {
         Ok(uid) => Ok(uid),
-        Err(_) => subject::resolve(user, false).map(|subject| subject.uid),
+        Err(_) => subject::resolve_alone(user).map(|subject| subject.uid),
     }
 }
 

@@ -100,11 +100,18 @@ fn path_of(state: &State, uid: u32) -> PathBuf {
 fn look_up(state: &State, policy: &Policy, uid: u32) -> Option<Subject> {
     let kept = std::fs::read(path_of(state, uid)).ok();
     let kept: Option<Subject> = kept.and_then(|text| serde_json::from_slice(&text).ok());
-    if let Some(kept) = kept.filter(|kept| kept.groups.is_some() || !policy.needs_groups()) {
+    let mentioned = policy.mentioned();
+    let is_known = |kept: &Subject| {
+        let has = |group: &&str| {
+            kept.groups.as_ref().is_some_and(|known| known.mentioned.contains_key(*group))
+        };
+        mentioned.groups.iter().all(has)
+    };
+    if let Some(kept) = kept.filter(is_known) {
         return Some(kept);
     }
     let user = nix::unistd::User::from_uid(uid.into()).ok().flatten()?;
-    subject::resolve(&user.name, policy.needs_groups()).ok()
+    subject::resolve(&user.name, &mentioned).ok()
 }
 
 /// What two users may send to each other.

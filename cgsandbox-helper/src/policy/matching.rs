@@ -1,5 +1,6 @@
 //! Whom a rule or an exemption is for.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -79,8 +80,34 @@ impl Match {
         self.0.iter().any(|pattern| pattern.negated)
     }
 
-    pub(crate) fn needs_groups(&self) -> bool {
-        self.0.iter().any(|pattern| matches!(pattern.who, Who::Group(_)))
+    /// What NSS has to be asked for this list.
+    pub fn mentioned(&self) -> Mentioned<'_> {
+        let mut mentioned = Mentioned::default();
+        mentioned.add(self);
+        mentioned
+    }
+}
+
+/// What a policy mentions that only NSS can tell. A look-up can take a directory server, so
+/// nothing else is looked up.
+#[derive(Debug, Default)]
+pub struct Mentioned<'a> {
+    /// Groups, by name or by gid.
+    pub groups: BTreeSet<&'a str>,
+    /// Uids. Each may also be some user's name.
+    pub uids: BTreeSet<u32>,
+}
+
+impl<'a> Mentioned<'a> {
+    /// Adds what `list` mentions.
+    pub fn add(&mut self, list: &'a Match) {
+        for pattern in &list.0 {
+            match &pattern.who {
+                Who::Group(group) => _ = self.groups.insert(group),
+                Who::User(user) => self.uids.extend(user.parse::<u32>()),
+                Who::Everyone | Who::Glob(_) | Who::Uids(_) => {}
+            }
+        }
     }
 }
 
@@ -105,16 +132,18 @@ impl Who {
             Who::Group(group) => in_group(subject, group),
             Who::Glob(glob) => names().any(|name| glob_fits(glob, name)),
             Who::Uids(range) => range.contains(&subject.uid),
-            Who::User(user) => names().any(|name| name == user) || user.parse() == Ok(subject.uid),
+            Who::User(user) => {
+                let by_uid = || user.parse() == Ok(subject.uid) && !subject.uid_is_a_name;
+                names().any(|name| name == user) || by_uid()
+            }
         }
     }
 }
 
 fn in_group(subject: &Subject, group: &str) -> bool {
-    let id: Option<u32> = group.parse().ok();
-    let groups = subject.groups.iter().flatten();
-    id == Some(subject.gid)
-        || groups.into_iter().any(|(gid, name)| id == Some(*gid) || name.as_deref() == Some(group))
+    let Some(groups) = &subject.groups else { return group.parse() == Ok(subject.gid) };
+    let id = groups.mentioned.get(group).copied().flatten();
+    id.is_some_and(|id| id == subject.gid || groups.ids.contains(&id))
 }
 
 /// glob(7) over a whole name: `*`, `?`, `[a-z]`, `[!a-z]`.

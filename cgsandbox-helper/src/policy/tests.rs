@@ -17,15 +17,22 @@ fn rules(matches: &[&str]) -> Policy {
     policy(&matches.iter().enumerate().map(rule).collect::<String>())
 }
 
+/// What NSS has of the groups that these tests name.
+fn directory() -> BTreeMap<String, Option<u32>> {
+    let known = [("users", 100), ("staff", 50), ("crew", 50), ("100", 100), ("50", 50)];
+    let known = known.into_iter().chain([("4242", 4242), ("51", 51), ("alice", 77)]);
+    known.map(|(name, gid)| (name.to_owned(), Some(gid))).chain([("gone".into(), None)]).collect()
+}
+
 /// uid 1001, primary group 100 "users", also 50 "staff" and the nameless 4242.
 fn alice() -> Subject {
-    let group = |gid, name: &str| (gid, Some(name.to_owned()));
     Subject {
         name: "alice".into(),
         canonical: None,
         uid: 1001,
         gid: 100,
-        groups: Some(vec![group(100, "users"), group(50, "staff"), (4242, None)]),
+        groups: Some(Groups { ids: vec![100, 50, 4242], mentioned: directory() }),
+        uid_is_a_name: false,
     }
 }
 
@@ -58,6 +65,9 @@ fn patterns_fit_whom_they_describe_and_nobody_else() {
         ("@50", true),
         ("@100", true),
         ("@4242", true),
+        // A second name of the same group, and one that is of no group.
+        ("@crew", true),
+        ("@gone", false),
         ("@Staff", false),
         ("@wheel", false),
         ("@51", false),
@@ -145,10 +155,14 @@ fn hostile_names_are_only_names() {
 
 #[test]
 fn groups_are_asked_for_only_where_they_matter() {
-    assert!(!rules(&["\"alice\"", "\"1000:\"", "\"a*\"", "\"*\""]).needs_groups());
-    assert!(rules(&["\"@staff\""]).needs_groups());
-    assert!(rules(&["[\"*\", \"!@staff\"]"]).needs_groups());
-    assert!(policy("exempt = \"@wheel\"").needs_groups());
+    let none = rules(&["\"alice\"", "\"1000:\"", "\"a*\"", "\"*\""]);
+    assert!(none.mentioned().groups.is_empty() && none.mentioned().uids.is_empty());
+    let twice = rules(&["\"@staff\"", "[\"*\", \"!@staff\"]", "\"1001\""]);
+    assert_eq!(Vec::from_iter(twice.mentioned().groups), ["staff"]);
+    assert_eq!(Vec::from_iter(twice.mentioned().uids), [1001]);
+    assert_eq!(Vec::from_iter(policy("exempt = \"@wheel\"").mentioned().groups), ["wheel"]);
+    let peers = policy("[profile.p]\nloopback_peers = [\"@ops\", \"!@dev\"]");
+    assert_eq!(Vec::from_iter(peers.mentioned().groups), ["dev", "ops"]);
     let unknown = Subject { groups: None, ..alice() };
     assert_eq!(winner(&["\"@staff\"", "\"@users\""], &unknown), None);
     assert_eq!(winner(&["\"@100\""], &unknown), Some(0), "the primary group is known by id");
@@ -177,7 +191,7 @@ fn who_is_left_alone_and_why() {
     // Bob is of the staff as well, but not exempt; and no rule is for him.
     let bob = Subject { name: "bob".into(), ..alice() };
     assert_eq!(unconfined(&bob, "sshd"), Unconfined::NoRule);
-    let carol = Subject { name: "carol".into(), groups: Some(vec![]), ..alice() };
+    let carol = Subject { name: "carol".into(), groups: Some(Groups::default()), ..alice() };
     assert!(matches!(policy.choose(&carol, "sshd"), Choice::Confined(_)));
 }
 

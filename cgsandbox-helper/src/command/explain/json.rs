@@ -6,11 +6,12 @@ use crate::cgroup::Attribute;
 use crate::config::{ConfigErrors, Origin};
 use crate::explain::{Configuration, Explanation, Fate, Outcome, Prospect};
 use crate::policy::{Loss, Rule, Setting, Unconfined};
+use crate::subject;
 
 pub(super) fn of(explanation: &Explanation) -> Value {
     let subject = &explanation.subject;
-    let group = |(gid, name): &(u32, Option<String>)| json!({ "gid": gid, "name": name });
-    let groups = subject.groups.as_ref();
+    let group = |(gid, name): (u32, Option<String>)| json!({ "gid": gid, "name": name });
+    let groups = subject.groups.as_ref().map(|groups| subject::named(groups.ids.clone()));
     let (login, why) = match explanation.fate() {
         Fate::Unconfined => ("unconfined", unconfined(explanation)),
         Fate::Uncalled => ("unconfined", Some("PAM has no line of the module".to_owned())),
@@ -34,7 +35,7 @@ pub(super) fn of(explanation: &Explanation) -> Value {
         "user": subject.name,
         "uid": subject.uid,
         "gid": subject.gid,
-        "groups": groups.map(|groups| groups.iter().map(group).collect::<Vec<_>>()),
+        "groups": groups.map(|groups| groups.into_iter().map(group).collect::<Vec<_>>()),
         "service": explanation.service,
         "pam_line": explanation.line.as_ref().map(ToString::to_string),
         "configuration": configuration,

@@ -11,6 +11,7 @@ use crate::config::{ConfigErrors, Origin};
 use crate::explain::{Configuration, Explanation, Fate, Outcome, Prospect};
 use crate::loopback::address::Address;
 use crate::policy::{Confined, Loss, Rule, Subject, Unconfined};
+use crate::subject;
 
 /// How many errors of the configuration, and of the rules for others, are shown.
 const SHOWN: usize = 5;
@@ -119,18 +120,15 @@ fn no_line(service: &str) -> String {
 }
 
 fn groups(subject: &Subject) -> String {
-    let primary = nix::unistd::Group::from_gid(subject.gid.into()).ok().flatten();
-    let named = |gid: u32, name: Option<&str>| match name {
+    let others = subject.groups.iter().flat_map(|groups| &groups.ids).copied();
+    let gids = [subject.gid].into_iter().chain(others.filter(|gid| *gid != subject.gid));
+    let shown = |(gid, name)| match name {
         Some(name) => format!("{name} ({gid})"),
-        None => gid.to_string(),
+        None => format!("{gid}"),
     };
-    let mut all = vec![named(subject.gid, primary.as_ref().map(|group| group.name.as_str()))];
-    match &subject.groups {
-        Some(groups) => {
-            let others = groups.iter().filter(|(gid, _)| *gid != subject.gid);
-            all.extend(others.map(|(gid, name)| named(*gid, name.as_deref())));
-        }
-        None => all.push("others do not matter here".to_owned()),
+    let mut all: Vec<String> = subject::named(gids).into_iter().map(shown).collect();
+    if subject.groups.is_none() {
+        all.push("others do not matter here".to_owned());
     }
     all.join(", ")
 }

@@ -1,7 +1,7 @@
 //! What a login goes by when the configuration is broken.
 
 use super::*;
-use crate::policy::{Subject, Verdict};
+use crate::policy::{Groups, Subject, Verdict};
 
 const MAIN: &str = "/etc/cgsandbox/cgsandbox.toml";
 const KEPT: &str = "/run/cgsandbox/last-good";
@@ -208,7 +208,9 @@ fn many_logins_at_once_never_see_half_a_file() {
 
 #[test]
 fn exempt_users_are_found_in_a_configuration_that_is_wrong_elsewhere() {
-    let staff = Subject { groups: Some(vec![(50, Some("staff".into()))]), ..Subject::default() };
+    let mentioned = [("staff".to_owned(), Some(50))].into();
+    let groups = Groups { ids: vec![50], mentioned };
+    let staff = Subject { groups: Some(groups), ..Subject::default() };
     let salvaged = |texts: &[SourceText]| {
         let salvaged = assemble(Vec::new(), texts).unwrap_err().salvaged;
         let exempt = matches!(salvaged.exempt.judge(&staff), Verdict::Matched(_));

@@ -1,0 +1,102 @@
+//! Groups of a size that universities have, and what NSS makes of their names.
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use cgsandbox_rig::{Host, patience};
+
+const BY_GROUP: &str = "exempt = [\"@wheel\", \"@sudo\"]\n[profile.default]\ntasks_max = 50\n\
+                        [profile.staff]\ntasks_max = 60\n\
+                        [[rule]]\nmatch = \"*\"\nprofile = \"default\"\n\
+                        [[rule]]\nmatch = \"@staff\"\nprofile = \"staff\"\n";
+
+/// Adds `number` groups of `size` members each, alice one of them.
+fn add_groups(host: &Host, number: usize, size: usize) {
+    let mut text = host.read("/etc/group").unwrap();
+    let others: String = (1..size).map(|at| format!(",student{at:04}")).collect();
+    for at in 0..number {
+        let _ = writeln!(text, "course{at}:x:{}:alice{others}", 700_000 + at);
+    }
+    host.write("/etc/group", text);
+}
+
+fn tasks_max(host: &Host) -> String {
+    host.read(host.users_cgroup("alice", "pids").join("pids.max")).unwrap()
+}
+
+#[test]
+fn a_user_in_many_large_groups_logs_in() {
+    let arguments = format!("timeout={}s", patience(3.0).as_secs());
+    let build = Host::build().member("alice", &["staff"]).module_arguments(&arguments);
+    let host = build.policy(BY_GROUP).start();
+    let login = || {
+        let started = Instant::now();
+        let session = host.spawn_session("alice");
+        let took = started.elapsed();
+        assert_eq!(tasks_max(&host), "60\n");
+        session.logout();
+        took
+    };
+    login();
+    let before = login();
+    add_groups(&host, 500, 2000);
+    let after = login();
+    // sshd and the user's shell read the groups as well.
+    assert!(after < before + patience(2.0), "{before:?}, with the groups {after:?}");
+    let told = host.as_root(["cgsandbox", "explain", "alice"]).within(30.0).run();
+    assert!(told.stdout.contains("staff ("), "{told:?}");
+}
+
+#[test]
+fn a_group_with_more_members_than_nss_hands_over_counts() {
+    let host = Host::build().member("alice", &["staff"]).policy(BY_GROUP).start();
+    let members: String = (0..100_000).map(|at| format!(",student{at:06}")).collect();
+    host.sh("sed -i 's/^staff:.*:alice$/&@/' /etc/group");
+    let text = host.read("/etc/group").unwrap().replace('@', &members);
+    assert!(text.len() > 1 << 20);
+    host.write("/etc/group", text);
+    let _session = host.spawn_session("alice");
+    assert_eq!(tasks_max(&host), "60\n");
+}
+
+#[test]
+fn a_group_counts_under_each_of_its_names() {
+    let host = Host::build().member("alice", &["crew"]).policy(BY_GROUP).start();
+    host.sh("sed -n 's/^crew:\\(.*\\):.*/staff:\\1:/p' /etc/group >>/etc/group");
+    let _session = host.spawn_session("alice");
+    assert_eq!(tasks_max(&host), "60\n");
+}
+
+/// NSS then has no answer for what the local files do not have.
+fn break_directory(host: &Host) {
+    host.write("/etc/nsswitch.conf", "passwd: files\ngroup: files hesiod\nshadow: files\n");
+    host.sh("ln -sfn hesiod.conf /etc/hesiod.conf");
+    let asked = host.as_root(["python3", "-c", ASK_FOR_WHEEL]).run();
+    assert!(asked.stderr.contains("OSError"), "a look-up is to fail: {asked:?}");
+}
+
+/// Python tells a failure from "no such group".
+const ASK_FOR_WHEEL: &str = "import ctypes, os\n\
+    libc = ctypes.CDLL(None, use_errno=True)\n\
+    if libc.getgrnam(b'wheel') == 0 and ctypes.get_errno() not in (0, 2):\n\
+    \traise OSError(ctypes.get_errno())";
+
+#[test]
+fn a_directory_that_fails_refuses_nobody_whose_groups_are_local() {
+    let host = Host::build().member("alice", &["staff"]).policy(BY_GROUP).start();
+    break_directory(&host);
+    let _session = host.spawn_session("alice");
+    assert_eq!(tasks_max(&host), "60\n");
+}
+
+#[test]
+fn without_groups_only_who_is_exempt_by_name_gets_in() {
+    let policy = BY_GROUP.replace("\"@sudo\"", "\"bob\"");
+    let host = Host::build().user("alice").user("bob").policy(&policy).start();
+    host.sh("ln -sfn group /etc/group");
+    host.ssh("alice").cmd("true").run().refused();
+    host.wait_log(&["event=session_denied", "look up", "group "]);
+    host.ssh("bob").cmd("true").run().ok();
+    assert_eq!(host.ssh("root").cmd("echo in").run().ok(), "in");
+}
