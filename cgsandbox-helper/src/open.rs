@@ -125,7 +125,7 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     }
     prepared.and_then(|()| state.publish_on_error(&sources, policy.on_error))?;
     let mut host = Host::look(&policy.cgroup_root)?;
-    if is_nested(state, &host.tree, login.leader)? {
+    if is_nested(state, &host.tree, login)? {
         return stay_inside(login);
     }
     let patience = login.patience();
@@ -182,10 +182,26 @@ fn lift(state: &State, uid: u32, login: &Login) -> Result<()> {
 ///
 /// Moving it out would let a user leave the own limits by su(1), and end the outer session
 /// where systemd keeps it by that process.
-fn is_nested(state: &State, tree: &Tree, leader: Leader) -> Result<bool> {
+///
+/// The cgroup alone does not tell: `user@UID.service` is one cgroup for every manager of a user. When
+/// a manager cannot end, systemd starts the next one there, in the host's mount namespace.
+fn is_nested(state: &State, tree: &Tree, login: &Login) -> Result<bool> {
+    // systemd starts managers itself, never out of a session.
+    if login.service == USER_MANAGER {
+        return Ok(false);
+    }
+    let leader = login.leader;
     let Some((uid, leaf)) = tree.locate(&Membership::of(leader.pid)?) else { return Ok(false) };
     let outer = teardown::live_sessions(state, uid);
-    Ok(outer.iter().any(|session| session.leaf == leaf && session.leader != leader))
+    let mut outer = outer.iter().filter(|it| it.leaf == leaf && it.leader != leader).peekable();
+    if outer.peek().is_none() {
+        return Ok(false);
+    }
+    let Some(namespace) = namespace::pinned(state, uid)? else { return Ok(true) };
+    // A session from before the policy gave a view has none: there the cgroup tells. A leader that
+    // has just ended has no session any more.
+    let has_view = |session: &Session| namespace::holds(&namespace, session.leader.pid);
+    Ok(namespace::holds(&namespace, leader.pid)? || outer.any(|it| !has_view(it).unwrap_or(true)))
 }
 
 /// The configuration as it is, or as it last was without an error.
