@@ -17,7 +17,7 @@ pub struct Failure {
     pub operation: &'static str,
     pub object: String,
     pub cause: String,
-    /// This process is still in the user's view: it must not run or read anything.
+    /// This process is in a user's sandbox, and not by this session: it must not go on.
     pub stranded: bool,
 }
 

@@ -5,6 +5,7 @@ use pam::items::{Item, User};
 use pam::module::PamHandle;
 use std::ffi::{CStr, CString, c_char};
 use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[link(name = "pam")]
 unsafe extern "C" {
@@ -12,7 +13,7 @@ unsafe extern "C" {
     fn pam_modutil_getpwnam(pam: *mut PamHandle, user: *const c_char) -> *const libc::passwd;
 }
 
-/// Where PAM keeps the session. No other module uses this name.
+/// Where PAM keeps who opened. No other module uses this name.
 const KEY: &str = "pam_cgsandbox session";
 
 /// The user's uid and name; None for a name that NSS does not know or that is not UTF-8.
@@ -29,14 +30,25 @@ pub fn text<'a, T: Item<'a> + Deref<Target = &'a CStr>>(pam: &'a PamHandle) -> S
     item.map(|item| item.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The session that this process, and not one that it forked from, has open on this handle.
-pub fn kept(pam: &PamHandle) -> Option<&Session> {
-    // SAFETY: only `keep` stores under KEY, and this is the type it stores.
-    let session: &Option<Session> = unsafe { pam.get_data(KEY) }.ok()?;
-    session.as_ref().filter(|session| session.leader == std::process::id())
+/// Whether this process, and not one that it forked from, has opened a session on this handle.
+pub fn has_opened(pam: &PamHandle) -> bool {
+    // SAFETY: only `set_opened` stores under KEY, and this is the type it stores.
+    let opener: Result<&u32, _> = unsafe { pam.get_data(KEY) };
+    opener.is_ok_and(|opener| *opener == std::process::id())
 }
 
-/// Replaces what is kept. False when PAM cannot.
-pub fn keep(pam: &mut PamHandle, session: Option<Session>) -> bool {
-    pam.set_data(KEY, Box::new(session)).is_ok()
+/// Notes on the handle whether this process has opened a session on it. False when PAM cannot.
+pub fn set_opened(pam: &mut PamHandle, opened: bool) -> bool {
+    let opener = if opened { std::process::id() } else { 0 };
+    pam.set_data(KEY, Box::new(opener)).is_ok()
+}
+
+/// The session of this process. A process is in one sandbox at a time, whichever handle the session
+/// was opened on: programs such as JupyterHub open on one handle and close on another.
+pub fn of_process() -> MutexGuard<'static, Option<Session>> {
+    static SESSION: Mutex<Option<Session>> = Mutex::new(None);
+    let mut session = SESSION.lock().unwrap_or_else(PoisonError::into_inner);
+    // A process that this one was forked from has it open, and closes it.
+    session.take_if(|session| session.leader != std::process::id());
+    session
 }

@@ -5,7 +5,7 @@ use crate::log::{self, Failure, Result};
 use crate::{handoff, handoff::Opened, host::Host, login, spawn::Helper};
 use cgsandbox_protocol::{Arguments, Login, Request};
 use pam::constants::{PAM_ERROR_MSG, PAM_SILENT, PamFlag};
-use pam::items::{RHost, Service, Tty};
+use pam::items::{RHost, Service, Tty, User};
 use pam::{conv::Conv, module::PamHandle};
 use rustix::time::{ClockId, clock_gettime};
 use std::{ffi::CStr, time::Instant};
@@ -13,11 +13,15 @@ use std::{ffi::CStr, time::Instant};
 /// This process is in its sandbox, or out of it again; else what becomes of the login.
 pub type Outcome = std::result::Result<(), Login>;
 
-/// What PAM keeps between open and close. Dropping it closes fds and does nothing else.
+/// The session that this process has open. Dropping it closes fds and does nothing else.
 pub struct Session {
     uid: u32,
+    user: String,
     ticket: u64,
-    host: Host,
+    /// How often it was opened: on other handles, for the same user.
+    opens: u32,
+    /// The way back. None while the session is being opened or closed.
+    host: Option<Host>,
     /// The process that is inside.
     pub leader: u32,
 }
@@ -27,17 +31,12 @@ pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
     let opened = match login::user(pam) {
         // Before anything else is read: whatever is broken, root gets in to mend it.
         Some((0, _)) => return Err(Login::Allow),
-        Some((uid, user)) => arguments(words)
-            .and_then(|given| enter(pam, uid, user, &given))
-            .map(|(opened, ticket)| (opened, uid, ticket)),
+        Some((uid, user)) => arguments(words).and_then(|given| begin(pam, uid, &user, &given)),
         None => Err(Failure::of("resolve", "user", "unknown to NSS, or not UTF-8")),
     };
     let (verdict, message) = match opened {
-        Ok((Ok(host), uid, ticket)) => {
-            let session = Session { uid, ticket, host, leader: std::process::id() };
-            return if login::keep(pam, Some(session)) { Ok(()) } else { Err(Login::Deny) };
-        }
-        Ok((Err(outside), ..)) => outside,
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(outside)) => outside,
         Err(failure) => judge(pam, words, &failure),
     };
     let user = pam.get_item::<Conv>().ok().flatten();
@@ -53,16 +52,66 @@ fn arguments(words: &[&CStr]) -> Result<Arguments> {
     Arguments::parse(words.iter().map(|word| word.to_string_lossy())).map_err(wrong)
 }
 
-fn enter(pam: &mut PamHandle, uid: u32, user: String, given: &Arguments) -> Result<(Opened, u64)> {
+/// What becomes of a login that does not enter, and what its user is told.
+type Begun = std::result::Result<(), (Login, String)>;
+
+/// Enters, unless this process is in a sandbox already: that of one user is none for another.
+fn begin(pam: &mut PamHandle, uid: u32, user: &str, given: &Arguments) -> Result<Begun> {
     // Taking the place now leaves nothing that can fail once this process is inside.
-    if login::kept(pam).is_some() || !login::keep(pam, None) {
+    if login::has_opened(pam) || !login::set_opened(pam, true) {
         return Err(Failure::of("keep", "session", "one is open already, or no memory"));
     }
     // No other open of this process is in the same nanosecond since boot.
     let now = clock_gettime(ClockId::Boottime);
     let ticket = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
+    let mut current = login::of_process();
+    match &mut *current {
+        Some(other) if other.uid == uid && other.host.is_some() => {
+            other.opens += 1;
+            return Ok(Err((Login::Allow, String::new())));
+        }
+        Some(other) => {
+            let cause = format!(
+                "this process has the session of {} open: close that first, or open each \
+                 session in a process of its own",
+                other.user
+            );
+            login::set_opened(pam, false);
+            return Err(Failure { stranded: true, ..Failure::of("open", "session", cause) });
+        }
+        None => {
+            let (user, leader) = (user.to_owned(), std::process::id());
+            *current = Some(Session { uid, user, ticket, opens: 1, host: None, leader });
+        }
+    }
+    drop(current);
+    let opened = enter(pam, uid, user, ticket, given);
+    let mut current = login::of_process();
+    match opened {
+        Ok(Ok(host)) => {
+            if let Some(session) = &mut *current {
+                session.host = Some(host);
+            }
+            Ok(Ok(()))
+        }
+        Ok(Err(outside)) => {
+            *current = None;
+            login::set_opened(pam, false);
+            Ok(Err(outside))
+        }
+        Err(failure) => {
+            // One that is still in the user's view refuses every other user.
+            current.take_if(|_| !failure.stranded);
+            login::set_opened(pam, false);
+            Err(failure)
+        }
+    }
+}
+
+fn enter(pam: &PamHandle, uid: u32, user: &str, ticket: u64, given: &Arguments) -> Result<Opened> {
+    let start = Instant::now();
     let request = Request::Open {
-        user,
+        user: user.to_owned(),
         service: login::text::<Service>(pam),
         tty: login::text::<Tty>(pam),
         rhost: login::text::<RHost>(pam),
@@ -70,7 +119,6 @@ fn enter(pam: &mut PamHandle, uid: u32, user: String, given: &Arguments) -> Resu
         ticket,
         deadline_ms: given.timeout.as_millis() as u64,
     };
-    let start = Instant::now();
     let helper = Helper::start(&given.helper, c"open")?;
     let opened = handoff::open(helper, &request, start + given.timeout);
     if let Err(Failure { stranded: false, .. }) = opened {
@@ -81,7 +129,7 @@ fn enter(pam: &mut PamHandle, uid: u32, user: String, given: &Arguments) -> Resu
     if given.debug {
         log::write(log::DEBUG, "debug", &[("open_took", &format!("{:?}", start.elapsed()))]);
     }
-    Ok((opened?, ticket))
+    opened
 }
 
 /// Whether the login goes on without a sandbox, by what the helper last left for when it cannot be
@@ -99,13 +147,23 @@ fn judge(pam: &PamHandle, words: &[&CStr], failure: &Failure) -> (Login, String)
 /// Takes this process out of the sandbox. Into the host's view first: what is run and read must
 /// not come from the user's.
 pub fn close(pam: &mut PamHandle, words: &[&CStr]) -> Outcome {
-    let Some(Session { uid, ticket, host, .. }) = login::kept(pam) else {
+    let opened_here = login::has_opened(pam);
+    login::set_opened(pam, false);
+    let mut current = login::of_process();
+    // Another handle than that of open knows the session by its user.
+    let is_its = |session: &&mut Session| opened_here || session.user == login::text::<User>(pam);
+    let Some(session) = current.as_mut().filter(is_its) else { return Err(Login::Allow) };
+    if session.opens > 1 {
+        session.opens -= 1;
         return Err(Login::Allow);
-    };
+    }
+    let Some(host) = session.host.take() else { return Err(Login::Allow) };
+    let (uid, ticket) = (session.uid, session.ticket);
+    drop(current);
     let given = host.back().and_then(|()| arguments(words));
-    let closed =
-        given.and_then(|given| handoff::close(&given.helper, *uid, *ticket, given.timeout));
-    login::keep(pam, None);
+    let closed = given.and_then(|given| handoff::close(&given.helper, uid, ticket, given.timeout));
+    // One that could not return refuses every other user.
+    login::of_process().take_if(|_| !closed.as_ref().is_err_and(|failure| failure.stranded));
     closed.map_err(|failure| {
         failure.log("session_close", pam, "");
         Login::Deny
