@@ -8,6 +8,7 @@
 //! for all procfs mounts of a pid namespace: mounting one with `hidepid=` there would
 //! change the host's.
 
+mod below_proc;
 mod pin;
 mod view;
 

@@ -13,6 +13,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, fspick,
 };
 
+use super::below_proc::Copies;
 use super::{attach, copy_mount};
 use crate::cgroup::{self, Hierarchy, Tree, Version};
 use crate::config::value::HidePid;
@@ -71,8 +72,10 @@ fn procfs_context(hidepid: HidePid) -> Result<OwnedFd> {
     Ok(context)
 }
 
-/// Puts an own procfs over /proc, and over every other procfs that is mounted somewhere.
+/// Puts an own procfs over /proc, and over every other procfs that is mounted somewhere. What else
+/// the host has mounted below /proc is there as before.
 fn hide_processes(mounts: &str, hidepid: HidePid) -> Result<()> {
+    let below = Copies::of(mounts)?;
     let procfs = new_procfs(hidepid)?;
     let others = other_procfs(mounts);
     // First of all, for before Linux 6.15 only a mount that is somewhere can be copied.
@@ -83,7 +86,7 @@ fn hide_processes(mounts: &str, hidepid: HidePid) -> Result<()> {
         let copy = copy_mount(&procfs, Path::new("")).map_err(about)?;
         attach(&copy, Path::new(&other)).map_err(about)?;
     }
-    Ok(())
+    below.attach()
 }
 
 /// Where `mountinfo` has a procfs other than at /proc and below it.

@@ -237,6 +237,45 @@ fn another_procfs_of_the_host_is_covered_too() {
     assert_eq!(search_for_secret(&host, &mut alice, "cat /home/jail/[0-9]*/cmdline"), "");
 }
 
+/// As lxcfs does it for a container's own numbers, and as binfmt_misc is mounted.
+#[test]
+fn what_the_host_has_mounted_below_proc_is_there_inside() {
+    for propagation in [Propagation::Shared, Propagation::Private] {
+        let host = Host::build().user("alice").user("bob").propagation(propagation).start();
+        host.sh(
+            "echo 'MemTotal: 4711 kB' >/tmp/meminfo && mount --bind /tmp/meminfo /proc/meminfo",
+        );
+        host.sh("mount -t tmpfs below /proc/fs && mkdir /proc/fs/deeper && touch /proc/fs/first");
+        host.sh("mount -t tmpfs deeper /proc/fs/deeper && touch /proc/fs/deeper/second");
+        host.sh("mount --bind /dev/null /proc/cpuinfo");
+        let (_bob, mut alice, _) = both(&host);
+        assert_eq!(alice.sh("cat /proc/meminfo"), "MemTotal: 4711 kB");
+        assert_eq!(alice.sh("find /proc/fs | sort | tail -n 1"), "/proc/fs/first");
+        assert_eq!(alice.sh("ls /proc/fs/deeper"), "second");
+        assert_eq!(alice.sh("wc -c </proc/cpuinfo"), "0");
+        assert_eq!(alice.sh("ps -e -o user= | sort -u"), "alice");
+        assert_eq!(alice.sh("umount /proc/meminfo 2>/dev/null || echo refused"), "refused");
+        host.sh("umount /proc/meminfo /proc/fs/deeper /proc/fs /proc/cpuinfo");
+    }
+}
+
+#[test]
+fn what_of_a_process_is_mounted_below_proc_is_not_carried_inside() {
+    let host = host();
+    // One of bob's, under the name of something harmless; and all of them.
+    let (_bob, pid) = {
+        let mut bob = host.spawn_session("bob");
+        let pid = bob.sh(&format!("sleep {SECRET} & echo $!"));
+        (bob, pid)
+    };
+    host.sh(&format!("mount --bind /proc/{pid} /proc/fs && mount -t proc proc /proc/bus"));
+    assert!(host.sh("tr '\\0' ' ' </proc/fs/cmdline").contains(SECRET));
+    let mut alice = host.spawn_session("alice");
+    let search = "cat /proc/fs/cmdline /proc/bus/[0-9]*/cmdline";
+    assert_eq!(search_for_secret(&host, &mut alice, search), "");
+    assert_eq!(alice.sh("ls /proc/bus/1 2>/dev/null || echo hidden"), "hidden");
+}
+
 #[test]
 fn a_changed_policy_reaches_proc_with_the_next_login() {
     let host = host();
