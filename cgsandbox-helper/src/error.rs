@@ -51,6 +51,14 @@ impl Error {
         self.errno == Some(rustix::io::Errno::SRCH.raw_os_error())
     }
 
+    /// Whether the system does not allow it at all, as containers and security modules do: root
+    /// has no right to it, or the call is filtered.
+    pub fn is_denied(&self) -> bool {
+        use rustix::io::Errno;
+        let denials = [Errno::PERM, Errno::ACCESS, Errno::NOSYS];
+        denials.iter().any(|errno| self.errno == Some(errno.raw_os_error()))
+    }
+
     /// Whether the system lacks the thing asked for, rather than failed at it.
     ///
     /// Such a lack is a feature missing from the host (`strict` decides); everything

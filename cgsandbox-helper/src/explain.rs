@@ -184,6 +184,9 @@ impl Explanation {
             systemd::version()?;
         }
         host.foresee_cgroups();
+        if is_root {
+            host.foresee_namespaces();
+        }
         if !is_root && host.no_procfs.take().is_some() && !namespace::is_inside(state) {
             self.unknown.push("whether this kernel gives a sandbox a /proc of its own");
         }

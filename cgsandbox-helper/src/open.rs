@@ -130,7 +130,7 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     }
     let patience = login.patience();
     if host.hidepid(&confined.profile) != HidePid::Off {
-        namespace::make_store(state, patience)?;
+        host.no_procfs = namespace::make_store(state, patience)?;
     }
     let sharing = state.share_host(patience)?;
     host.prepare_cgroups(state)?;

@@ -60,7 +60,14 @@ fn procfs(host: &Host) -> Finding {
         None => Finding::ok(KERNEL, "the mount API and own procfs instances (5.8) are there"),
         Some(error) => {
             let what = format!("no user can have a /proc of its own: {error}");
-            let remedy = "boot a newer kernel; hidepid = \"off\" says that it is not wanted";
+            let needed = match error.is_denied() {
+                true => {
+                    "allow this container, or the program that a security module holds back, to \
+                         make mount namespaces and to mount procfs"
+                }
+                false => "boot a newer kernel",
+            };
+            let remedy = format!("{needed}; hidepid = \"off\" says that it is not wanted");
             Finding::problem(KERNEL, what).remedy(remedy)
         }
     }

@@ -123,6 +123,7 @@ pub fn examine(user: Option<&str>) -> Result<Vec<Finding>> {
     match Host::look(configuration.cgroup_root()) {
         Ok(mut host) => {
             host.foresee_cgroups();
+            host.foresee_namespaces();
             findings.extend(cgroups::look(&host));
             findings.extend(kernel::look(&host, configuration.has_private_localhost()));
         }

@@ -7,6 +7,7 @@ use rustix::fs::StatVfsMountFlags;
 use super::{Host, OPTIONAL_FILES};
 use crate::cgroup::{Controller, Hierarchy, Membership, Version, read_file};
 use crate::error::Error;
+use crate::namespace;
 
 impl Host {
     /// Finds out by looking what [`Host::prepare_cgroups`] finds out by trying, as far as
@@ -32,6 +33,13 @@ impl Host {
             })
             .map(|(_, _, file)| file)
             .collect();
+    }
+
+    /// Finds out by trying whether users can have mount namespaces with a /proc of their own.
+    pub fn foresee_namespaces(&mut self) {
+        if self.no_procfs.is_none() {
+            self.no_procfs = namespace::try_out().err();
+        }
     }
 
     /// A cgroup below the root of `hierarchy`, ours where that is there: the root itself

@@ -45,6 +45,21 @@ pub fn obtain(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<
     }
 }
 
+/// Makes what a user's namespace is made of, and lets go of it again. Containers and security modules
+/// deny some of that, and only a try tells.
+pub fn try_out() -> Result<()> {
+    let prepare = || pin::draw_from_host().and_then(|()| view::try_out());
+    // The way back first: without it this process would be left in the new one.
+    let way_back = own_namespace().and_then(|own| enter(&own));
+    let made = way_back.and_then(|()| pin::new_namespace(&prepare));
+    made.map(drop).map_err(|mut error| {
+        if error.is_denied() {
+            error.cause.push_str("; this container or a security module denies it to root");
+        }
+        error
+    })
+}
+
 /// Whether process `pid` is in `namespace`, as the kernel tells it.
 pub fn holds(namespace: &OwnedFd, pid: u32) -> Result<bool> {
     let path = format!("/proc/{pid}/ns/mnt");

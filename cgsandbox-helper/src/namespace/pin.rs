@@ -21,7 +21,7 @@ use rustix::mount::{
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::{attach, copy_mount, enter, own_namespace, within};
+use super::{attach, copy_mount, enter, own_namespace, try_out, within};
 use crate::error::{Error, Result};
 use crate::kernel_file;
 use crate::state::{State, make_directory};
@@ -29,21 +29,26 @@ use crate::state::{State, make_directory};
 /// `f_type` of nsfs (statfs(2)).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 
-/// Makes the namespace that the pins are in, where it is not there yet.
-pub fn make_store(state: &State, patience: Duration) -> Result<()> {
+/// Makes the namespace that the pins are in, where it is not there yet. Returns why there can be
+/// none, where the host denies what it takes.
+pub fn make_store(state: &State, patience: Duration) -> Result<Option<Error>> {
     if store(state)?.is_some() {
-        return Ok(());
+        return Ok(None);
+    }
+    match try_out() {
+        Err(error) if error.is_denied() => return Ok(Some(error)),
+        tried => tried?,
     }
     let _host = state.lock_host(patience)?;
     // Another login may have been first.
     if store(state)?.is_some() {
-        return Ok(());
+        return Ok(None);
     }
     make_state_private(state)?;
     let path = path_of_store(state);
     create(&path)?;
     let prepare = || draw_from_host().and_then(|()| keep_alone(state.directory()));
-    make_pinned(&path, &path, &own_namespace()?, &prepare).map(drop)
+    make_pinned(&path, &path, &own_namespace()?, &prepare).map(|_| None)
 }
 
 /// Makes `directory`, which is a mount, all that is in the namespace of this process.
@@ -157,7 +162,7 @@ fn path_in_store(uid: u32) -> PathBuf {
 
 /// Before the first mount in a new namespace: from here on nothing made inside reaches the host,
 /// whatever the host's own mounts share, and what the host mounts still arrives.
-fn draw_from_host() -> Result<()> {
+pub fn draw_from_host() -> Result<()> {
     let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", downstream).map_err(Error::os("make slaves of", "all mounts"))
 }
@@ -194,7 +199,8 @@ fn make_pinned(
     result
 }
 
-fn new_namespace(prepare: &dyn Fn() -> Result<()>) -> Result<OwnedFd> {
+/// A new namespace that `prepare` was done in, pinned nowhere.
+pub fn new_namespace(prepare: &dyn Fn() -> Result<()>) -> Result<OwnedFd> {
     let host = own_namespace()?;
     unshare(CloneFlags::CLONE_NEWNS).map_err(Error::os("make", "a mount namespace"))?;
     // First: there may be no /proc any more afterwards.

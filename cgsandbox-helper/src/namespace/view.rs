@@ -41,10 +41,21 @@ pub fn adjust_procfs(hidepid: HidePid) -> Result<()> {
     fsconfig_reconfigure(&procfs).map_err(about)
 }
 
+/// Mounts what [`furnish`] mounts everywhere, to see whether the host allows it.
+pub fn try_out() -> Result<()> {
+    let about = |e: Errno| Error::os("mount", "a procfs and a tmpfs of a sandbox's own")(e);
+    attach(&new_tmpfs()?, Path::new("/proc")).map_err(about)?;
+    attach(&new_procfs(HidePid::Invisible)?, Path::new("/proc")).map_err(about)
+}
+
 /// Why this kernel cannot give a mount namespace its own procfs; nothing when it can.
 pub fn lack() -> Option<Error> {
     procfs_context(HidePid::Invisible).err().map(|mut error| {
-        error.cause = format!("{}; it takes Linux 5.8", error.cause);
+        let why = match error.errno == Some(Errno::PERM.raw_os_error()) {
+            true => "root has no CAP_SYS_ADMIN here, or this container denies it",
+            false => "it takes Linux 5.8",
+        };
+        error.cause = format!("{}; {why}", error.cause);
         error
     })
 }

@@ -45,6 +45,64 @@ fn a_kernel_without_own_procfs_options_is_refused_if_strict() {
     host.assert_nothing_left();
 }
 
+/// As containers and security modules answer: no mount namespace, no procfs, no mount in that place,
+/// no way back out of a namespace.
+const NO_NAMESPACES: [&str; 4] =
+    ["unshare:error=EPERM", "fsmount:error=EPERM", "move_mount:error=EACCES", "setns:error=EPERM"];
+
+#[test]
+fn a_container_that_denies_mount_namespaces_is_told() {
+    for injected in NO_NAMESPACES {
+        let host = host_with_failing(LIMITED, injected);
+        let mut session = host.spawn_session("alice");
+        let line = host.wait_log(&["event=session_open"]);
+        assert!(line.contains("enforced=partial missing=hidepid"), "{injected}: {line}");
+        host.wait_log(&["event=degraded", "denies it"]);
+        assert_eq!(session.sh("test -e /proc/1 && echo seen"), "seen");
+        session.logout();
+        host.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_container_that_denies_mount_namespaces_is_refused_if_strict() {
+    for injected in NO_NAMESPACES {
+        let host = host_with_failing(STRICT, injected);
+        host.ssh("alice").cmd("true").run().refused();
+        host.wait_log(&["event=session_denied", "reason=strict", "hidepid"]);
+        host.assert_nothing_left();
+    }
+}
+
+#[test]
+fn doctor_and_explain_find_out_what_a_container_denies() {
+    let host = Host::build().user("alice").policy(LIMITED).start();
+    for injected in NO_NAMESPACES {
+        let ask = |words: &[&str]| {
+            let inject = format!("inject={injected}");
+            let traced = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject, "cgsandbox"];
+            let said = host.as_root([&traced, words].concat()).within(60.0).run();
+            said.stdout.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let said = ask(&["doctor"]);
+        assert!(said.contains("no user can have a /proc of its own"), "{injected}: {said}");
+        assert!(said.contains("alice through sshd: a sandbox, but without hidepid"), "{said}");
+        let said = ask(&["explain", "alice"]);
+        assert!(said.contains("denies it to root"), "{injected}: {said}");
+    }
+    let said = host.as_root(["cgsandbox", "doctor"]).run();
+    assert!(said.stdout.contains("no problems"), "{said:?}");
+}
+
+/// What is in short supply is no lack: another user may have used it up.
+#[test]
+fn mount_namespaces_that_are_used_up_are_an_error() {
+    let host = host_with_failing(LIMITED, "unshare:error=ENOSPC:when=2+");
+    host.ssh("alice").cmd("true").run().refused();
+    host.wait_log(&["event=session_denied", "No space left"]);
+    host.assert_nothing_left();
+}
+
 const PRIVATE: &str = "[profile.default]\nloopback = \"private\"\n";
 
 /// As a kernel answers that has no bpf(2), or keeps it from root in this container.
