@@ -6,6 +6,7 @@ use super::Finding;
 use crate::cgroup::{Controller, Version};
 use crate::host::Host;
 use crate::loopback;
+use crate::state::State;
 
 const KERNEL: &str = "kernel";
 
@@ -47,9 +48,10 @@ const FEATURES: [Feature; 4] = [
 ];
 
 /// `localhost`: whether anybody is to have one of its own.
-pub(super) fn look(host: &Host, localhost: bool) -> Vec<Finding> {
+pub(super) fn look(state: &State, host: &Host, localhost: bool) -> Vec<Finding> {
     let mut findings = vec![procfs(host)];
     findings.extend(localhost.then(|| loopback(host)));
+    findings.extend(addresses(loopback::addresses_on_lo(state)));
     findings.extend(features(host));
     findings.extend(capabilities());
     findings
@@ -84,6 +86,19 @@ fn loopback(host: &Host) -> Finding {
             Finding::problem(KERNEL, what).remedy(remedy)
         }
     }
+}
+
+/// From how many addresses on `lo` on their cost is worth a word: resolving a name takes twice
+/// as long.
+const MANY_ADDRESSES: usize = 100;
+
+fn addresses(on_lo: usize) -> Option<Finding> {
+    let what = format!(
+        "{on_lo} users have an IPv6 address on lo: every program that resolves a name reads them all"
+    );
+    let remedy = "set net.ipv6.ip_nonlocal_bind = 1 in /etc/sysctl.d, so that one route does for \
+                  all; see \"What many users cost\" in cgsandbox.toml(5)";
+    (on_lo >= MANY_ADDRESSES).then(|| Finding::note(KERNEL, what).remedy(remedy))
 }
 
 fn features(host: &Host) -> Vec<Finding> {
@@ -149,8 +164,15 @@ fn capabilities() -> Option<Finding> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_addresses_on_lo_are_not_worth_a_word() {
+        assert_eq!(addresses(MANY_ADDRESSES - 1), None);
+        assert!(addresses(MANY_ADDRESSES).unwrap().what.starts_with("100 users"));
+    }
 
     #[test]
     fn the_version_is_the_first_two_numbers() {

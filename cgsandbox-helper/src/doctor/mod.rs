@@ -125,7 +125,7 @@ pub fn examine(user: Option<&str>) -> Result<Vec<Finding>> {
             host.foresee_cgroups();
             host.foresee_namespaces();
             findings.extend(cgroups::look(&host));
-            findings.extend(kernel::look(&host, configuration.has_private_localhost()));
+            findings.extend(kernel::look(&state, &host, configuration.has_private_localhost()));
         }
         Err(error) => findings.push(Finding::problem("host", error.to_string())),
     }

@@ -17,13 +17,31 @@ use crate::state::{State, make_directory, names_in};
 /// What addresses are from now: `wanted`, unless somebody still has one from elsewhere. With two
 /// pools in use two users could come to one number, and one bind to what was the other's.
 pub fn pool(state: &State, wanted: Pool) -> Result<Pool> {
-    let note = super::directory_in(state).join("pool");
     let in_use = || std::fs::read_dir(directory(state)).is_ok_and(|mut all| all.next().is_some());
-    let noted = || Pool::parse(&std::fs::read_to_string(&note).ok()?);
-    match noted() {
+    match noted(state) {
         Some(pool) if pool == wanted || in_use() => Ok(pool),
-        _ => state.write(&note, wanted.to_string().as_bytes()).map(|()| wanted),
+        _ => state.write(&note(state), wanted.to_string().as_bytes()).map(|()| wanted),
     }
+}
+
+/// Takes addresses off `lo` that need not be there. The caller holds the lock `loopback`.
+pub fn clear_lo(state: &State) -> Result<()> {
+    let Some(pool) = noted(state) else { return Ok(()) };
+    interface::remove_needless(pool.v6).map_err(Error::os("remove from lo", pool))
+}
+
+/// The users' addresses that are on `lo`.
+pub fn on_lo(state: &State) -> Vec<Ipv6Addr> {
+    noted(state).map(|pool| interface::on_lo(pool.v6)).unwrap_or_default()
+}
+
+/// What addresses were from last.
+fn noted(state: &State) -> Option<Pool> {
+    Pool::parse(&std::fs::read_to_string(note(state)).ok()?)
+}
+
+fn note(state: &State) -> PathBuf {
+    super::directory_in(state).join("pool")
 }
 
 /// An address that somebody has.
@@ -100,8 +118,12 @@ impl Claim {
     /// The address is nobody's from then on.
     pub fn give_up(self, state: &State) -> Result<()> {
         // First lo: what has no claim is never looked for there.
-        let failed = Error::os("remove from lo", self.address.v6);
-        interface::remove(self.address.v6).map_err(failed)?;
+        let v6 = self.address.v6;
+        interface::remove(v6).map_err(Error::os("remove from lo", v6))?;
+        let own = self.address.v4.to_string();
+        if names_in(&directory(state)).iter().all(|name| *name == own) {
+            interface::remove_route(v6).map_err(Error::os("remove the route to", v6))?;
+        }
         peers::forget(state, self.uid);
         remove(&self.path(state))?;
         remove(&own_link(state, self.uid))

@@ -6,7 +6,7 @@
 //! programs    Record           -> BPF        the same in the kernel's instructions
 //! set         BPF              -> cgroup     loaded once, attached to each user's cgroup
 //! claim       Address          -> /run       who has which address now
-//! interface   Address          -> lo         IPv6 addresses must be on an interface
+//! interface   Address          -> lo         IPv6 addresses must be the machine's own
 //! peers       Policy           -> Reach      who may reach whose address
 //! ports       sysctl           -> warning    services whose ports anybody can be given
 //! ```
@@ -156,17 +156,23 @@ pub fn release(state: &State, uid: u32) -> Result<()> {
     give_up(state, uid)
 }
 
-/// Forgets the addresses of users of whom nothing else is left.
+/// Forgets the addresses of users of whom nothing else is left, and clears `lo` of those that a
+/// route stands for.
 pub fn forget_unused(state: &State) -> Result<()> {
-    let unused = |uid: &u32| !state.user(*uid).exists();
-    if !Claim::all(state).iter().any(|claim| unused(&claim.uid)) {
+    if !directory_in(state).exists() {
         return Ok(());
     }
+    let unused = |uid: &u32| !state.user(*uid).exists();
     let _lock = state.lock_loopback(PATIENCE)?;
     for claim in Claim::all(state).into_iter().filter(|claim| unused(&claim.uid)) {
         claim.give_up(state)?;
     }
-    Ok(())
+    claim::clear_lo(state)
+}
+
+/// How many users' addresses are on `lo`.
+pub fn addresses_on_lo(state: &State) -> usize {
+    claim::on_lo(state).len()
 }
 
 /// The addresses that a user has now.

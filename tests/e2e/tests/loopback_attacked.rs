@@ -2,15 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::net::UdpSocket;
-use std::process::Command;
 use std::time::Duration;
 
 use cgsandbox_rig::loopback::machine_serves;
 use cgsandbox_rig::{Host, Session, eventually, loopback, patience};
 
 mod localhost;
+#[path = "localhost/network.rs"]
+mod network;
 
 use localhost::{PRIVATE, build, probe};
+use network::in_own_network;
 
 fn unused_port() -> u16 {
     localhost::unused_port_from(20_000)
@@ -44,23 +46,6 @@ fn log_in_and_out(host: &Host, user: &str) {
 /// The addresses that users have of the default pool.
 fn addresses(host: &Host, user: &str) -> [String; 2] {
     [loopback::v4(host.uid(user)), loopback::v6(host.uid(user))]
-}
-
-/// Runs `test`, which is all of the test `name`, in a network namespace of its own: this program
-/// starts itself there once more.
-fn in_own_network(name: &str, test: impl FnOnce()) {
-    const INSIDE: &str = "CGSANDBOX_TEST_IN_OWN_NETWORK";
-    if std::env::var_os(INSIDE).is_some() {
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
-        assert!(up.success());
-        return test();
-    }
-    let mut again = Command::new("unshare");
-    again.args(["--net", "--"]).arg(std::env::current_exe().unwrap());
-    let output = again.args(["--exact", name, "--nocapture"]).env(INSIDE, "1").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}{errors}");
 }
 
 /// The host's addresses on the network that [`connect`] makes, at the interface `near`.
