@@ -13,6 +13,7 @@ use crate::config::value::{HidePid, OnLogout};
 use crate::config::{self, Load, Sources};
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::loopback::Given;
 use crate::loopback::address::Address;
 use crate::plan::{Enforcement, Sandbox};
 use crate::policy::{Choice, Match, Mentioned, Policy, Subject};
@@ -323,12 +324,12 @@ pub(crate) fn localhost(
     let Some(wanted) = &sandbox.loopback else {
         return loopback::withdraw(state, tree, sandbox.subject.uid, patience).map(|()| None);
     };
-    match loopback::give(state, tree, policy, &sandbox.subject, wanted, patience) {
-        Err(error) if loopback::is_lack(&error) => {
+    match loopback::give(state, tree, policy, &sandbox.subject, wanted, patience)? {
+        Given::Own(address) => Ok(Some(address)),
+        Given::Unsupported(error) => {
             applied.missing.push(Unfit { directive: "loopback", why: error.to_string() });
             Ok(None)
         }
-        given => given.map(Some),
     }
 }
 

@@ -104,7 +104,9 @@ pub fn create_map(name: &CStr, kind: MapKind, key_size: u32, value_size: u32) ->
     let mut attr = Attr::new();
     attr.words(0, &[kind, key_size, value_size, entries, flags]).name(28, name);
     // SAFETY: MAP_CREATE reads the attribute alone.
-    unsafe { attr.call(MAP_CREATE) }.and_then(new_fd).and_then(MapFd::of)
+    let fd = unsafe { attr.call(MAP_CREATE) }.and_then(new_fd)?;
+    // What fails from here on is not what the kernel says of such a map.
+    MapFd::of(fd).map_err(io::Error::other)
 }
 
 impl MapFd {

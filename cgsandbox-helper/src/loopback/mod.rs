@@ -32,7 +32,7 @@ use crate::state::{State, make_directory};
 use address::{Address, Pool};
 use claim::Claim;
 use record::Record;
-use set::{Cgroup, Set};
+use set::{Cgroup, Set, Unsupported};
 
 pub use record::MOST_SERVICES;
 
@@ -63,15 +63,19 @@ pub fn try_out() -> std::io::Result<()> {
     Set::try_out()
 }
 
-/// Whether an error means that this kernel has no such programs, or keeps them from root here.
-pub fn is_lack(error: &Error) -> bool {
-    use rustix::io::Errno;
-    let lacks = [Errno::PERM, Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
-    lacks.iter().any(|errno| error.errno == Some(errno.raw_os_error()))
+/// What became of a localhost that a user was to have.
+#[derive(Debug)]
+pub enum Given {
+    /// The user has it, at this address.
+    Own(Address),
+    /// This kernel has no such programs, or keeps them from root here.
+    Unsupported(Error),
 }
 
 /// Makes localhost the user's own in the user's cgroup, and brings up to date who may reach it.
-/// The address that it has from then on.
+///
+/// Only a kernel that does not take the programs is without support. Whatever fails afterwards, the
+/// programs being there, is an error: the user is not let in without what others have.
 ///
 /// The caller holds the user's lock. The one that all users share is held for what they share
 /// only: on systemd hosts this process is under the limits of the user, who may have used them up.
@@ -82,7 +86,7 @@ pub fn give(
     subject: &Subject,
     loopback: &Loopback,
     patience: Duration,
-) -> Result<Address> {
+) -> Result<Given> {
     let uid = subject.uid;
     let directory = directory_of(tree, uid).ok_or_else(|| {
         Error::new("find", format!("the v2 cgroup of uid {uid}"), "it is not there")
@@ -94,7 +98,10 @@ pub fn give(
         Some(set) => set,
         None => {
             let _lock = state.lock_loopback(patience)?;
-            Set::obtain(state)?
+            match Set::obtain(state)? {
+                Ok(set) => set,
+                Err(Unsupported(error)) => return Ok(Given::Unsupported(error)),
+            }
         }
     };
     let was_private = Claim::of(state, uid).is_some();
@@ -120,7 +127,7 @@ pub fn give(
             peers::remember(state, policy, subject)?;
             peers::update(state, &set, policy, subject, address, &known)?;
         }
-        Ok(address)
+        Ok(Given::Own(address))
     })();
     if given.is_err() && !was_private {
         // The first error is the one to tell.

@@ -76,18 +76,51 @@ impl Cgroup {
     }
 }
 
+/// Why this kernel does not take the programs.
+#[derive(Debug)]
+pub struct Unsupported(pub Error);
+
+/// Why programs and maps could not be loaded.
+#[derive(Debug)]
+struct LoadError {
+    /// Whether the kernel refused what it was asked for, rather than failed at it.
+    is_refusal: bool,
+    cause: io::Error,
+}
+
+impl LoadError {
+    /// Of a map that was to be made or a program that was to be verified. What the kernel does not
+    /// have is ENOSYS, EINVAL or, as the verifier says it, EACCES; what it keeps from root here
+    /// EPERM. It also fails for want of memory, and so might whoever is at the own limits.
+    fn asked(cause: io::Error) -> Self {
+        use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+        let is_refusal = [InvalidInput, PermissionDenied, Unsupported].contains(&cause.kind());
+        LoadError { is_refusal, cause }
+    }
+
+    fn failed(cause: io::Error) -> Self {
+        LoadError { is_refusal: false, cause }
+    }
+}
+
 impl Set {
     /// The set that is in use, or a new one. Whoever asks holds the lock `loopback`.
-    pub fn obtain(state: &State) -> Result<Self> {
+    pub fn obtain(state: &State) -> Result<std::result::Result<Self, Unsupported>> {
         if let Some(set) = Self::in_use(state) {
-            return Ok(set);
+            return Ok(Ok(set));
         }
         let note = super::directory_in(state).join("programs");
-        let set = Self::load().map_err(Error::os("load", "the BPF programs of loopback"))?;
+        let set = match Self::load() {
+            Ok(set) => set,
+            Err(LoadError { is_refusal, cause }) => {
+                let error = Error::os("load", "the BPF programs of loopback")(cause);
+                return if is_refusal { Ok(Err(Unsupported(error))) } else { Err(error) };
+            }
+        };
         // Its map of peers is empty.
         peers::forget_any(state);
         state.write(&note, set.to_text().as_bytes())?;
-        Ok(set)
+        Ok(Ok(set))
     }
 
     /// The set that is in use.
@@ -98,17 +131,20 @@ impl Set {
 
     /// Has the kernel verify all programs, and forgets them.
     pub fn try_out() -> io::Result<()> {
-        Self::load().map(drop)
+        Self::load().map(drop).map_err(|error| error.cause)
     }
 
-    fn load() -> io::Result<Self> {
+    fn load() -> std::result::Result<Self, LoadError> {
         let size = u32::try_from(SIZE).unwrap_or_default();
-        let records = bpf::create_map(c"cgsbx_records", MapKind::CgroupStorage, 8, size)?;
-        let reach = bpf::create_map(c"cgsbx_reach", MapKind::Hash(MOST_REACH), 8, 1)?;
+        let records = bpf::create_map(c"cgsbx_records", MapKind::CgroupStorage, 8, size)
+            .map_err(LoadError::asked)?;
+        let reach = bpf::create_map(c"cgsbx_reach", MapKind::Hash(MOST_REACH), 8, 1)
+            .map_err(LoadError::asked)?;
         let mut programs = Vec::new();
         for named @ (name, at, build) in ALL {
-            let program = bpf::load(name, at, &build(), &[&records, &reach])?;
-            let info = program.info()?;
+            let program =
+                bpf::load(name, at, &build(), &[&records, &reach]).map_err(LoadError::asked)?;
+            let info = program.info().map_err(LoadError::failed)?;
             programs.push((named, program, info));
         }
         Ok(Set { programs, records, reach })

@@ -132,19 +132,53 @@ fn a_kernel_without_programs_for_cgroups_is_refused_if_strict() {
     }
 }
 
-/// Some programs are on the cgroup before the kernel has enough.
+/// The programs are in the kernel by then, or their maps: what fails is no feature that it lacks.
 #[test]
-fn a_localhost_that_turns_out_to_be_lacking_is_the_machines() {
-    let service = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = service.local_addr().unwrap().port();
-    let host = host_with_failing(PRIVATE, "bpf:error=EPERM:when=50");
-    let mut session = host.spawn_session("alice");
-    let line = host.wait_log(&["event=session_open", "enforced=partial", "missing=loopback"]);
-    assert!(!line.contains("address="), "{line}");
-    assert!(!host.sh("cgsandbox status alice").contains("address"));
-    let ask = format!("exec 3<>/dev/tcp/127.0.0.1/{port} && echo reached");
-    assert_eq!(session.sh(&ask), "reached");
-    session.logout();
+fn a_localhost_that_fails_half_way_is_not_taken_for_missing() {
+    // The first map is there, some programs are on the cgroup.
+    for (error, when) in [("EPERM", 2), ("EINVAL", 2), ("EPERM", 50), ("EINVAL", 50)] {
+        let host = host_with_failing(PRIVATE, &format!("bpf:error={error}:when={when}"));
+        host.ssh("alice").cmd("true").run().refused();
+        host.wait_log(&["event=session_denied", "user=alice"]);
+        host.assert_nothing_left();
+    }
+}
+
+#[test]
+fn memory_that_the_kernel_lacks_for_programs_is_no_missing_feature() {
+    for when in [1, 5] {
+        let host = host_with_failing(PRIVATE, &format!("bpf:error=ENOMEM:when={when}"));
+        host.ssh("alice").cmd("true").run().refused();
+        host.wait_log(&["event=session_denied", "user=alice", "BPF programs"]);
+        host.assert_nothing_left();
+    }
+}
+
+/// Others have their localhost, so the kernel has what it takes.
+#[test]
+fn an_address_that_cannot_be_added_is_not_taken_for_missing() {
+    let stand_in = "/usr/libexec/cgsandbox/stand-in";
+    let arguments = format!("helper={stand_in} timeout={}s", patience(3.0).as_secs());
+    let host = Host::build()
+        .user("alice")
+        .user("bob")
+        .policy(PRIVATE)
+        .module_arguments(&arguments)
+        .start();
+    let install = |with: &str| {
+        host.write(stand_in, format!("#!/bin/sh\nexec {with} {HELPER} \"$@\"\n"));
+        host.sh(&format!("chmod 755 {stand_in}"));
+    };
+    install("");
+    let bob = host.spawn_session("bob");
+    // rtnetlink wants CAP_NET_ADMIN.
+    install("/usr/bin/setpriv --bounding-set -net_admin");
+    host.ssh("alice").cmd("true").run().refused();
+    host.wait_log(&["event=session_denied", "user=alice", "add to lo"]);
+    install("");
+    bob.logout();
+    // What could not be added could not be removed either.
+    host.sh("cgsandbox gc");
     host.assert_nothing_left();
 }
 
