@@ -10,7 +10,7 @@ PAMDIR ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,$(if $(wildcard /usr/
 UNITDIR ?= /usr/lib/systemd/system
 ZSHDIR ?= /usr/share/zsh/vendor-completions
 
-.PHONY: all build demo test test-all test-e2e bench install dist deb rpm clean test-deps up-to-date
+.PHONY: all build demo test test-all test-e2e fuzz bench install dist deb rpm clean test-deps up-to-date
 
 all: build
 
@@ -33,7 +33,12 @@ test: test-deps
 
 # That, and every test for systemd on every Debian and layout of cgroups. It takes hours.
 test-all: test-deps
-	@CGSANDBOX_TEST_ALL=1 tests/run unit e2e v1 deb rpm reproducible i386 vm-all systemd-all
+	@CGSANDBOX_TEST_ALL=1 tests/run unit fuzz e2e v1 deb rpm reproducible i386 vm-all systemd-all
+
+# Each fuzz target for ten minutes, optimized. What fails is in target/fuzz.
+FUZZ_SECONDS ?= 600
+fuzz:
+	CGSANDBOX_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --profile fuzz -p cgsandbox-helper --lib fuzz -- --nocapture
 
 # One promise: make test-e2e NAME=a_fork_bomb
 test-e2e: test-deps

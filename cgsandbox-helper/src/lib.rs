@@ -22,6 +22,8 @@ pub mod config;
 pub mod doctor;
 pub mod error;
 pub mod explain;
+#[cfg(test)]
+mod fuzz;
 pub mod gc;
 pub mod helper;
 pub mod host;

@@ -22,6 +22,10 @@ pub const MODULE: &str = "pam_cgsandbox.so";
 /// How deep files may include each other (`PAM_SUBSTACK_MAX_LEVEL`).
 const DEEPEST: usize = 16;
 
+/// How many includes are followed in all: files that include several others each, level by level,
+/// would otherwise take for ever.
+const MOST_INCLUDES: usize = 1000;
+
 /// The service whose lines count for services that have none.
 const DEFAULT_SERVICE: &str = "other";
 
@@ -47,6 +51,8 @@ pub struct Stack {
     pub included: Vec<PathBuf>,
     /// What Linux-PAM would stumble on.
     pub broken: Vec<Mistake>,
+    /// Whether no more includes are followed: Linux-PAM refuses the whole stack then.
+    is_endless: bool,
 }
 
 /// One line that names a module.
@@ -106,7 +112,8 @@ impl Line {
 impl Stack {
     fn empty(file: PathBuf) -> Self {
         let (session, strays, misspelt) = (Vec::new(), Vec::new(), Vec::new());
-        Stack { file, session, strays, misspelt, included: Vec::new(), broken: Vec::new() }
+        let (included, broken) = (Vec::new(), Vec::new());
+        Stack { file, session, strays, misspelt, included, broken, is_endless: false }
     }
 
     fn add(&mut self, line: Line) {
@@ -301,16 +308,21 @@ impl Directories {
                         "name the right file, or remove the line",
                     )
                 };
+                let may_follow = level + 1 < DEEPEST && stack.included.len() < MOST_INCLUDES;
                 match self.find(&target) {
-                    Some(path) if level + 1 < DEEPEST => {
+                    _ if stack.is_endless => {}
+                    Some(path) if may_follow => {
                         stack.included.push(path.clone());
                         let depth = depth + usize::from(is_substack);
                         self.read_into(stack, &path, kind, level + 1, depth);
                     }
                     Some(_) => {
-                        stack
-                            .broken
-                            .push(broken("files include each other in a circle".to_owned()));
+                        stack.is_endless = true;
+                        let what = match level + 1 < DEEPEST {
+                            true => "files include others too often",
+                            false => "files include each other in a circle",
+                        };
+                        stack.broken.push(broken(what.to_owned()));
                     }
                     None => stack.broken.push(broken(format!("there is no {target} to include"))),
                 }

@@ -74,7 +74,7 @@ fn packet(to: IpAddr, protocol: u8, sender: Option<u32>) -> Packet {
     }
 }
 
-fn check_filters(record: &Record, packet: &Packet, options: u8) -> bool {
+pub fn check_filters(record: &Record, packet: &Packet, options: u8) -> bool {
     let (ingress, egress) = (program(AttachType::InetIngress), program(AttachType::InetEgress));
     let arrives = rules::arrives(record, packet, granted);
     let result = filter(record, packet, options).run(&ingress);

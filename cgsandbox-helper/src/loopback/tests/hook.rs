@@ -10,7 +10,7 @@ use crate::loopback::programs::ALL;
 use crate::loopback::record::Record;
 use crate::loopback::rules::{self, How, Verdict};
 
-fn ask(machine: &mut Machine, address: IpAddr, port: u16, kind: u32) {
+pub fn ask(machine: &mut Machine, address: IpAddr, port: u16, kind: u32) {
     match address {
         IpAddr::V4(v4) => machine.put(4, &v4.octets()),
         IpAddr::V6(v6) => machine.put(8, &v6.octets()),
@@ -19,7 +19,7 @@ fn ask(machine: &mut Machine, address: IpAddr, port: u16, kind: u32) {
     machine.put(32, &kind.to_ne_bytes());
 }
 
-fn answer(machine: &Machine, asked: IpAddr) -> IpAddr {
+pub fn answer(machine: &Machine, asked: IpAddr) -> IpAddr {
     match asked {
         IpAddr::V4(_) => <[u8; 4]>::try_from(&machine.context[4..8]).unwrap().into(),
         IpAddr::V6(_) => <[u8; 16]>::try_from(&machine.context[8..24]).unwrap().into(),
@@ -37,7 +37,14 @@ fn own(record: &Record, asked: IpAddr) -> IpAddr {
     }
 }
 
-fn check(record: &Record, asked: IpAddr, verdict: Verdict, result: u64, now: IpAddr, what: &str) {
+pub fn check(
+    record: &Record,
+    asked: IpAddr,
+    verdict: Verdict,
+    result: u64,
+    now: IpAddr,
+    what: &str,
+) {
     let (wanted, address) = match verdict {
         Verdict::AsAsked => (1, asked),
         Verdict::Own => (1, own(record, asked)),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod filter;
+mod fuzz;
 mod hook;
 mod interpreter;
 
