@@ -35,7 +35,7 @@ test: test-deps
 test-all: test-deps
 	@CGSANDBOX_TEST_ALL=1 tests/run unit fuzz e2e v1 deb rpm reproducible i386 vm-all systemd-all
 
-# Each fuzz target for ten minutes, optimized. What fails is in target/fuzz.
+# Each fuzz target for ten minutes, optimized. What fails is in target/fuzz-failures.
 FUZZ_SECONDS ?= 600
 fuzz:
 	CGSANDBOX_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --profile fuzz -p cgsandbox-helper --lib fuzz -- --nocapture

@@ -275,7 +275,8 @@ impl Directories {
         level: usize,
         depth: usize,
     ) {
-        for logical in text::lines(text).iter().filter(|line| !line.words.is_empty()) {
+        let counts = |line: &&text::Logical| !line.words.is_empty() || line.is_cut;
+        for logical in text::lines(text).iter().filter(counts) {
             if let Some(mistake) = mistake::find(file, logical) {
                 stack.broken.push(mistake);
                 continue;

@@ -175,14 +175,14 @@ impl Fuzz {
     }
 }
 
-/// Writes an input that fails to `target/fuzz/`.
+/// Writes an input that fails to `target/fuzz-failures/`.
 fn keep(name: &str, input: &[u8]) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     input.hash(&mut hasher);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    let path = target.join("fuzz").join(format!("{name}-{:016x}", hasher.finish()));
-    std::fs::create_dir_all(target.join("fuzz")).unwrap();
+    let path = target.join("fuzz-failures").join(format!("{name}-{:016x}", hasher.finish()));
+    std::fs::create_dir_all(target.join("fuzz-failures")).unwrap();
     std::fs::write(&path, input).unwrap();
     path
 }
