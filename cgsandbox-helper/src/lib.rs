@@ -30,6 +30,7 @@ pub mod host;
 mod kernel_file;
 pub mod limits;
 pub mod loopback;
+pub mod misplaced;
 pub mod namespace;
 pub mod open;
 pub mod pam_stack;

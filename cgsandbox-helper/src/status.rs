@@ -7,9 +7,10 @@ use serde::Serialize;
 use crate::account::{self, Counters};
 use crate::cgroup::{Membership, Tree, mounted};
 use crate::error::{Error, Result};
+use crate::misplaced::Process;
 use crate::session::{Leader, Session, Stage, USER_MANAGER};
 use crate::state::State;
-use crate::{loopback, systemd};
+use crate::{gc, loopback, misplaced, systemd};
 
 /// One user's sandbox.
 #[derive(Debug, Serialize)]
@@ -27,6 +28,8 @@ pub struct UserStatus {
     pub limits: Counters,
     /// The sessions that still have a cgroup or somebody logged in.
     pub sessions: Vec<SessionStatus>,
+    /// The user's processes that are in no sandbox; none where only root may know.
+    pub outside: Vec<Process>,
 }
 
 /// One session.
@@ -56,12 +59,22 @@ pub fn of_all(state: &State, cgroup_root: &str) -> Result<Vec<UserStatus>> {
     let mut uids = [state.users(), tree.users()].concat();
     uids.sort_unstable();
     uids.dedup();
-    Ok(uids.into_iter().map(|uid| of_user(state, &tree, uid)).collect())
+    let mut outside = misplaced::outside(&gc::trees(state, cgroup_root)?, &uids);
+    let with_outside = |uid| UserStatus {
+        outside: outside.remove(&uid).unwrap_or_default(),
+        ..of_user(state, &tree, uid)
+    };
+    Ok(uids.into_iter().map(with_outside).collect())
 }
 
 /// Of one user, for root.
 pub fn of_one(state: &State, cgroup_root: &str, uid: u32) -> Result<UserStatus> {
-    Ok(of_user(state, &tree(cgroup_root)?, uid))
+    let mut status = of_user(state, &tree(cgroup_root)?, uid);
+    if !status.sessions.is_empty() {
+        let mut outside = misplaced::outside(&gc::trees(state, cgroup_root)?, &[uid]);
+        status.outside = outside.remove(&uid).unwrap_or_default();
+    }
+    Ok(status)
 }
 
 /// Of the user who asks, from inside the sandbox: cgroups only, for records are root's.
@@ -101,6 +114,7 @@ fn of_user(state: &State, tree: &Tree, uid: u32) -> UserStatus {
         used: account::of_user(tree, uid),
         limits: account::limits_in_force(tree, uid),
         sessions,
+        outside: Vec::new(),
     }
 }
 

@@ -386,6 +386,13 @@ impl Tree {
         }
     }
 
+    /// The cgroups in a user's, of sessions and of whatever else is there.
+    pub fn leaves(&self, uid: u32) -> Vec<String> {
+        let mut names = self.children("", |hierarchy| self.user_in(hierarchy, uid));
+        names.retain(|name| self.has_session(uid, name));
+        names
+    }
+
     /// The scopes in a user's slice.
     pub fn scopes(&self, uid: u32) -> Vec<String> {
         let mut names = self.children("", |hierarchy| self.user_in(hierarchy, uid));

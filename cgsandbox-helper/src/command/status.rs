@@ -62,6 +62,18 @@ impl UserStatus {
         self.sessions.iter().map(|session| session.processes.len()).sum()
     }
 
+    /// The processes without limits, as far as a line has room for them.
+    fn outside(&self) -> String {
+        const SHOWN: usize = 2;
+        let pids: Vec<String> =
+            self.outside.iter().take(SHOWN).map(|process| process.to_string()).collect();
+        let more = match self.outside.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("outside {}{more}", pids.join(", "))
+    }
+
     fn logins(&self) -> usize {
         self.sessions.iter().filter(|session| session.logged_in).count()
     }
@@ -81,6 +93,8 @@ fn overview(users: &[UserStatus]) {
         table.warn_if(user.is_near_a_limit());
     }
     terminal::say(&table.render());
+    let outside = users.iter().filter(|user| !user.outside.is_empty());
+    outside.for_each(|user| terminal::say(&format!("{}: {}\n", user.user, user.outside())));
 }
 
 fn details(user: &UserStatus) {
@@ -92,6 +106,9 @@ fn details(user: &UserStatus) {
     text += &format!("  CPU     {}{quota}\n", cpu_time(user));
     if let Some([v4, v6]) = user.addresses {
         text += &format!("  address {v4}, {v6}\n");
+    }
+    if !user.outside.is_empty() {
+        text += &format!("  {}\n", user.outside());
     }
     text.push('\n');
     let mut table = Table::new(&["SESSION", "PID", "SINCE", "FROM", "PROFILE", "PROCS"]);

@@ -1,31 +1,82 @@
-//! Processes of sandboxed users that are in no sandbox: through `/proc/PID/root` of one of
-//! them, the user's processes inside see all of `/proc` again.
+//! Processes that are in another place than their user's sandbox. Through `/proc/PID/root` of one
+//! outside, the user's processes inside see all of `/proc` again; a daemon inside has the user's
+//! limits, and whatever it starts for others has them too.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::Finding;
-use crate::cgroup::{Membership, Tree};
+use crate::cgroup::Tree;
+use crate::misplaced::{self, Process};
 use crate::state::{State, names_in};
-use crate::{gc, kernel_file, namespace, systemd};
+use crate::{gc, namespace, systemd, teardown};
 
 const PROCESSES: &str = "processes";
 
 /// How many of a user's are named.
 const SHOWN: usize = 5;
 
+/// The daemon of libcgroup that moves processes into cgroups, and its rules (cgrules.conf(5)).
+const CGRULESENGD: &str = "cgrulesengd";
+const CGRULES: &str = "/etc/cgrules.conf";
+const MORE_CGRULES: &str = "/etc/cgrules.d";
+
 pub(super) fn look(state: &State, cgroup_root: &str) -> Vec<Finding> {
     let uids = state.users();
-    let Ok(trees) = gc::trees(state, cgroup_root) else { return Vec::new() };
-    let mut outside: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-    for pid in names_in("/proc".as_ref()).iter().filter_map(|name| name.parse().ok()) {
-        let Some(process) = Process::read(pid) else { continue };
-        if uids.contains(&process.uid) && !process.is_in_own(&trees) {
-            outside.entry(process.uid).or_default().push(format!("{pid} ({})", process.command));
+    let mut findings: Vec<Finding> = cgrulesengd().into_iter().collect();
+    let Ok(trees) = gc::trees(state, cgroup_root) else { return findings };
+    findings.extend(uids.iter().filter_map(|uid| manager(state, &trees, *uid)));
+    let outside = misplaced::outside(&trees, &uids);
+    findings.extend(outside.into_iter().map(|(uid, processes)| finding(uid, &processes)));
+    for uid in uids {
+        let leaders: Vec<u32> =
+            teardown::live_sessions(state, uid).iter().map(|session| session.leader.pid).collect();
+        for tree in &trees {
+            let strangers = misplaced::strangers(tree, uid, &leaders);
+            findings.extend((!strangers.is_empty()).then(|| inside(uid, &strangers)));
         }
     }
-    let managers = uids.iter().filter_map(|uid| manager(state, &trees, *uid));
-    let processes = outside.into_iter().map(|(uid, processes)| finding(uid, &processes));
-    managers.chain(processes).collect()
+    findings
+}
+
+/// It moves processes by uid, group or name, whatever cgroup they are in by then.
+fn cgrulesengd() -> Option<Finding> {
+    let runs = Process::all().into_iter().find(|process| process.command == CGRULESENGD);
+    let more = names_in(MORE_CGRULES.as_ref()).into_iter();
+    let mut files = more.map(|name| Path::new(MORE_CGRULES).join(name));
+    let rules = has_rules(Path::new(CGRULES)) || files.any(|file| has_rules(&file));
+    let what = match (runs, rules) {
+        (Some(process), _) => format!(
+            "{CGRULESENGD} (pid {}) moves processes by {CGRULES}: users whom a rule fits are taken \
+             out of their sandbox's cgroup, and have none of its limits",
+            process.pid
+        ),
+        (None, true) => format!(
+            "{CGRULES} has rules: a {CGRULESENGD} that is started moves users whom they fit out of \
+             their sandbox's cgroup"
+        ),
+        (None, false) => return None,
+    };
+    let remedy = format!(
+        "stop and disable {CGRULESENGD}, or strike sandboxed users out of {CGRULES}; what was moved \
+         stays out until it ends"
+    );
+    Some(Finding::note(PROCESSES, what).remedy(remedy))
+}
+
+fn has_rules(file: &Path) -> bool {
+    let is_rule = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    std::fs::read_to_string(file).is_ok_and(|text| text.lines().any(is_rule))
+}
+
+fn inside(uid: u32, processes: &[Process]) -> Finding {
+    let user = name(uid);
+    let what = format!(
+        "not {user}'s, but in {user}'s sandbox: {}; they and all that they start have {user}'s \
+         limits, after the logout too",
+        listed(processes)
+    );
+    let remedy = "start them anew from a login of root's or of an exempt user's";
+    Finding::note(PROCESSES, what).remedy(remedy)
 }
 
 /// A user manager that runs since before its PAM stack had our line.
@@ -41,41 +92,23 @@ fn manager(state: &State, trees: &[Tree], uid: u32) -> Option<Finding> {
     Some(Finding::note(PROCESSES, what).remedy(remedy))
 }
 
-fn finding(uid: u32, processes: &[String]) -> Finding {
-    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
-    let user = user.map_or_else(|| format!("uid {uid}"), |user| user.name);
-    let more = match processes.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let shown = processes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    let what = format!("{user} is in a sandbox, but runs outside of it: {shown}{more}");
+fn finding(uid: u32, processes: &[Process]) -> Finding {
+    let what =
+        format!("{} is in a sandbox, but runs outside of it: {}", name(uid), listed(processes));
     let remedy = "end them; if they come back, give what starts them the PAM line";
     Finding::note(PROCESSES, what).remedy(remedy)
 }
 
-/// A process and whose it is.
-struct Process {
-    uid: u32,
-    command: String,
-    cgroups: Membership,
+fn name(uid: u32) -> String {
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    user.map_or_else(|| format!("uid {uid}"), |user| user.name)
 }
 
-impl Process {
-    /// None when it has ended meanwhile.
-    fn read(pid: u32) -> Option<Self> {
-        // Not the owner of /proc/PID: that is root's for who may not be traced.
-        let status = kernel_file::read(format!("/proc/{pid}/status")).ok()?;
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
-        Some(Process {
-            uid: field("Uid:")?.split_whitespace().next()?.parse().ok()?,
-            command: field("Name:")?.trim().to_owned(),
-            cgroups: Membership::of(pid).ok()?,
-        })
-    }
-
-    fn is_in_own(&self, trees: &[Tree]) -> bool {
-        let own = |(uid, _): &(u32, String)| *uid == self.uid;
-        trees.iter().any(|tree| tree.locate(&self.cgroups).as_ref().is_some_and(own))
-    }
+fn listed(processes: &[Process]) -> String {
+    let more = match processes.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let shown: Vec<String> = processes.iter().take(SHOWN).map(Process::to_string).collect();
+    format!("{}{more}", shown.join(", "))
 }

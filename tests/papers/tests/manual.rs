@@ -342,6 +342,7 @@ fn what_json_objects_hold() {
         ("service/mod.rs", "Switched"),
         ("status.rs", "UserStatus"),
         ("status.rs", "SessionStatus"),
+        ("misplaced.rs", "Process"),
     ] {
         members.extend(fields_of(of(file), name));
     }
