@@ -260,7 +260,10 @@ fn who_has_filled_one_login_gets_in_by_another_and_ends_what_runs() {
 
 #[test]
 fn who_has_no_task_left_is_told_what_uses_them() {
-    let host = host("tasks_max = 20\nsession_tasks_max = \"infinity\"");
+    // Even then: else a user could get rid of the sandbox by using up the tasks.
+    let profile = "[profile.default]\ntasks_max = 20\nsession_tasks_max = \"infinity\"\n";
+    let policy = format!("on_error = \"allow\"\n{profile}");
+    let host = Host::build().user("alice").user("bob").policy(&policy).start();
     let mut alice = host.spawn_session("alice");
     alice.send("for i in $(seq 17); do sleep 1000 & done");
     let tasks = host.users_cgroup("alice", "pids").join("pids.current");
