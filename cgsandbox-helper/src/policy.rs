@@ -7,6 +7,7 @@ pub use matching::{Match, Mentioned, Pattern, Specificity, Verdict, Who};
 pub use profile::{Profile, Setting};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cgsandbox_protocol::Login;
 use serde::{Deserialize, Serialize};
@@ -31,13 +32,14 @@ pub struct Policy {
     /// Whose address is not the one that follows from the uid, by name or uid.
     pub(crate) addresses: BTreeMap<String, Sourced<Address>>,
     pub(crate) profiles: BTreeMap<String, Resolved>,
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) rules: Vec<Arc<Rule>>,
 }
 
 /// A profile together with what it inherits.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolved {
-    pub profile: Profile,
+    /// Shared, and on the heap: a profile is large, and most inherit nothing.
+    pub profile: Arc<Profile>,
     /// Its own name, then those it inherits from, nearest first.
     pub chain: Vec<String>,
     pub origin: Origin,
@@ -116,11 +118,11 @@ pub enum Unconfined {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confined {
     /// The rule that won.
-    pub rule: Rule,
+    pub rule: Arc<Rule>,
     /// Its entry that matched; the most specific one, if several did.
     pub pattern: Sourced<Pattern>,
     /// The other rules, in the order of the files.
-    pub lost: Vec<(Rule, Loss)>,
+    pub lost: Vec<(Arc<Rule>, Loss)>,
     /// The profile, inherited values included.
     pub profile: Profile,
     /// The profile's name, then those it inherits from, nearest first.
@@ -184,11 +186,17 @@ impl Policy {
 
     /// Whether the user's sessions have a localhost of their own.
     pub fn is_private(&self, subject: &Subject) -> bool {
-        let confined = |service: &String| match self.choose(subject, service) {
-            Choice::Confined(confined) => Some(confined.profile.loopback?.value),
-            Choice::Unconfined(_) => None,
-        };
-        self.services.iter().find_map(confined) == Some(Privacy::Private)
+        let privacy = || Some(self.profile_of(subject)?.loopback.as_ref()?.value);
+        subject.uid != 0
+            && !self.services.is_empty()
+            && !self.exempt.has(subject)
+            && privacy() == Some(Privacy::Private)
+    }
+
+    /// Whether any profile gives its users a localhost of their own.
+    pub fn has_private_localhost(&self) -> bool {
+        let mut privacies = self.profiles.values().filter_map(|it| it.profile.loopback.as_ref());
+        privacies.any(|privacy| privacy.value == Privacy::Private)
     }
 
     /// Whether anybody may reach another's localhost.
@@ -197,8 +205,19 @@ impl Policy {
     }
 
     /// Who may reach the localhost of `owner`.
-    pub fn peers_of(&self, owner: &Subject) -> Option<Match> {
-        Some(self.confine(owner)?.profile.loopback_peers?.value)
+    pub fn peers_of(&self, owner: &Subject) -> Option<&Match> {
+        Some(&self.profile_of(owner)?.loopback_peers.as_ref()?.value)
+    }
+
+    /// The profile that the winning rule names.
+    fn profile_of(&self, subject: &Subject) -> Option<&Profile> {
+        let specificity = |rule: &Rule| match rule.matches.judge(subject) {
+            Verdict::Matched(pattern) => Some(pattern.specificity()),
+            _ => None,
+        };
+        let matching = self.rules.iter().filter_map(|rule| Some((specificity(rule)?, rule)));
+        let (_, winner) = matching.max_by_key(|(specificity, _)| *specificity)?;
+        self.profiles.get(&winner.profile.value).map(|resolved| &*resolved.profile)
     }
 
     /// The winning rule is the most specific one; among equals the last.
@@ -230,7 +249,7 @@ impl Policy {
         Some(Confined {
             lost: lost.collect(),
             pattern: pattern.clone(),
-            profile: resolved.profile.clone(),
+            profile: Profile::clone(&resolved.profile),
             chain: resolved.chain.clone(),
             rule,
         })

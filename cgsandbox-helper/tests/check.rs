@@ -108,6 +108,42 @@ error: 2 of what? The unit is missing
 }
 
 #[test]
+fn thousands_of_drop_ins_are_not_all_named() {
+    let draft = Draft::of("many", GOOD);
+    let directory = draft.0.join("cgsandbox.toml.d");
+    fs::create_dir(&directory).unwrap();
+    for at in 0..300 {
+        fs::write(directory.join(format!("{at:04}.toml")), "# nothing\n").unwrap();
+    }
+    let (status, stdout, stderr) = told(&mut draft.check());
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    assert!(stdout.len() < 1000 && stdout.ends_with("0006.toml and 293 more\n"), "{stdout}");
+
+    // A mistake in each of them fills no terminal either.
+    for at in 0..300 {
+        fs::write(directory.join(format!("{at:04}.toml")), "wrong\n").unwrap();
+    }
+    let (status, _, stderr) = told(&mut draft.check());
+    assert_eq!(status, Some(1));
+    assert!(stderr.ends_with("and 250 more; --json has them all\n\n300 errors, 0 warnings\n"));
+}
+
+#[test]
+fn a_file_with_rules_for_nine_thousand_users_is_fine() {
+    let user = |at: usize| {
+        format!(
+            "[profile.u{at}]\nmemory_max = \"2G\"\ntasks_max = 200\ncpu_quota = \"150%\"\n\
+             [[rule]]\nmatch = \"{}\"\nprofile = \"u{at}\"\n",
+            100_000 + at
+        )
+    };
+    let draft = Draft::of("9000", &(GOOD.to_owned() + &(0..9000).map(user).collect::<String>()));
+    let (status, stdout, stderr) = told(&mut draft.check());
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    assert!(stdout.starts_with("ok: 9001 profiles, 9001 rules, 0 warnings"), "{stdout}");
+}
+
+#[test]
 fn warnings_do_not_fail() {
     let draft = Draft::of("warned", &format!("{GOOD}[profile.unused]\n"));
     fs::set_permissions(draft.path(), fs::Permissions::from_mode(0o666)).unwrap();

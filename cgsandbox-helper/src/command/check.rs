@@ -12,6 +12,9 @@ use crate::pam_stack::configuration_of_ssh;
 use crate::policy::Policy;
 use crate::subject;
 
+/// How many problems a terminal gets.
+const SHOWN: usize = 50;
+
 /// What a check found.
 struct Findings {
     policy: Option<Policy>,
@@ -37,7 +40,9 @@ pub(super) fn run(file: Option<&Path>, as_json: bool) -> Outcome {
 fn examine(texts: Vec<SourceText>, warnings: Vec<Problem>) -> Result<Findings, ConfigErrors> {
     let policy = config::parse(&texts)?;
     let mut problems = warnings;
-    problems.extend(config::collisions(&policy, &texts, &subject::local(&policy.mentioned())));
+    if policy.has_private_localhost() {
+        problems.extend(config::collisions(&policy, &texts, &subject::local(&policy.mentioned())));
+    }
     problems.extend(config::squattable(&policy, &Free::of_host()));
     problems.extend(config::lint(&policy, &texts, subject::is_known));
     Ok(Findings { policy: Some(policy), problems, texts })
@@ -66,18 +71,21 @@ impl Findings {
 
     fn tell(&self) {
         let colours = terminal::colours(&io::stderr());
-        for problem in &self.problems {
+        for problem in self.problems.iter().take(SHOWN) {
             terminal::complain(&format!("{}\n", problem.render(&self.texts, colours)));
+        }
+        if let Some(more) = self.problems.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            terminal::complain(&format!("and {more} more; --json has them all\n\n"));
         }
         let warnings = counted(self.of(Severity::Warning).count(), "warning");
         let errors = self.of(Severity::Error).count();
         let Some(policy) = self.policy.as_ref().filter(|_| errors == 0) else {
             return terminal::complain(&format!("{}, {warnings}\n", counted(errors, "error")));
         };
-        let files: Vec<&str> = self.texts.iter().map(|source| &*source.path).collect();
+        let files = config::named(&self.texts);
         let profiles = counted(policy.profiles.len(), "profile");
         let rules = counted(policy.rules.len(), "rule");
-        terminal::say(&format!("ok: {profiles}, {rules}, {warnings} in {}\n", files.join(", ")));
+        terminal::say(&format!("ok: {profiles}, {rules}, {warnings} in {files}\n"));
     }
 
     fn to_json(&self) -> Value {

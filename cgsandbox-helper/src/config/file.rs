@@ -19,7 +19,10 @@ use rustix::io::Errno;
 use super::diagnostic::Problem;
 
 /// What one configuration may hold, all its files together, in bytes.
-pub(super) const LARGEST: usize = 1 << 20;
+///
+/// Each login parses it. So much takes about half a second and 220 MB: a profile and a rule for
+/// each of 30,000 users.
+pub(super) const LARGEST: usize = 4 << 20;
 
 /// A directory tree whose files are believed, from its root down.
 pub(super) struct Tree {
@@ -40,6 +43,8 @@ pub(super) enum Entry {
     /// A symlink to `/dev/null`.
     Null,
     Nothing,
+    /// More than was asked for.
+    TooLarge,
 }
 
 impl Tree {
@@ -117,7 +122,7 @@ impl TrustedDir {
         Ok(names)
     }
 
-    /// What `name` holds, if that is at most `largest` bytes.
+    /// What `name` holds, at most `largest` bytes of it.
     pub(super) fn read(&self, name: &OsStr, largest: usize) -> Result<Entry, Problem> {
         let path = self.path_of(name);
         // First without opening: to open a device or a FIFO has effects of its own.
@@ -140,14 +145,18 @@ impl TrustedDir {
         let stat = rustix::fs::fstat(&file).map_err(|errno| failed("look at", &path, errno))?;
         must_be_regular(&stat, &path)?;
         must_be_trusted(&stat, &path)?;
-        contents(file, &stat, largest, &path).map(Entry::Contents)
+        let contents = contents(file, &stat, largest, &path)?;
+        Ok(contents.map_or(Entry::TooLarge, Entry::Contents))
     }
 }
 
 /// What `path` holds, whoever wrote it: for a draft that somebody wants checked.
 ///
 /// The second value says why a login would not read it where it is.
-pub(super) fn read_draft(path: &Path) -> Result<(Vec<u8>, Option<Problem>), Problem> {
+pub(super) fn read_draft(
+    path: &Path,
+    largest: usize,
+) -> Result<(Vec<u8>, Option<Problem>), Problem> {
     let stat = rustix::fs::stat(path).map_err(|errno| failed("open", path, errno))?;
     must_be_regular(&stat, path)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -156,7 +165,8 @@ pub(super) fn read_draft(path: &Path) -> Result<(Vec<u8>, Option<Problem>), Prob
     let stat = rustix::fs::fstat(&file).map_err(|errno| failed("look at", path, errno))?;
     must_be_regular(&stat, path)?;
     let distrusted = must_be_trusted(&stat, path).err().map(Problem::warning);
-    Ok((contents(file, &stat, LARGEST, path)?, distrusted))
+    let contents = contents(file, &stat, largest, path)?;
+    contents.map(|bytes| (bytes, distrusted)).ok_or_else(|| too_large(path))
 }
 
 fn open_dir(parent: impl AsFd, name: &OsStr, path: &Path) -> Result<Option<OwnedFd>, Problem> {
@@ -219,23 +229,38 @@ pub(super) fn must_be_trusted(stat: &Stat, path: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-fn contents(file: OwnedFd, stat: &Stat, largest: usize, path: &Path) -> Result<Vec<u8>, Problem> {
+/// None if it is larger than `largest`.
+fn contents(
+    file: OwnedFd,
+    stat: &Stat,
+    largest: usize,
+    path: &Path,
+) -> Result<Option<Vec<u8>>, Problem> {
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
     let mut bytes = Vec::new();
     if size <= largest {
-        bytes.reserve_exact(size + 1);
-        // The file may have grown since it was looked at.
-        std::fs::File::from(file)
-            .take(largest as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| Problem::of(shown(path), format!("cannot read it: {error}")))?;
+        let failed =
+            |error: std::io::Error| Problem::of(shown(path), format!("cannot read it: {error}"));
+        let mut file = std::fs::File::from(file).take(largest as u64 + 1);
+        // One byte more than there should be: a single call then reads the file and finds its end.
+        bytes.resize(size + 1, 0);
+        let read = file.read(&mut bytes).map_err(failed)?;
+        bytes.truncate(read);
+        if read != size {
+            // It has changed since it was looked at, or is not read in one piece.
+            file.read_to_end(&mut bytes).map_err(failed)?;
+        }
     }
     if size > largest || bytes.len() > largest {
-        let message = format!("larger than the {} KiB that are left for it", largest >> 10);
-        return Err(Problem::of(shown(path), message)
-            .help("a configuration has at most 1 MiB: is this the right file?"));
+        return Ok(None);
     }
-    Ok(bytes)
+    Ok(Some(bytes))
+}
+
+/// A file that is [`Entry::TooLarge`].
+pub(super) fn too_large(path: &Path) -> Problem {
+    Problem::of(shown(path), "with this file the configuration is larger than 4 MiB")
+        .help("is this the right file? Write one rule with a list of users in place of many")
 }
 
 fn kind(stat: &Stat) -> FileType {

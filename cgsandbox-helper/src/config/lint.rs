@@ -1,7 +1,8 @@
 //! What a usable configuration hardly means.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::diagnostic::{Problem, SourceText, Sourced};
 use super::merge::note;
@@ -16,11 +17,10 @@ pub fn lint(policy: &Policy, texts: &[SourceText], exists: impl Fn(&Who) -> bool
     warnings.extend(unused_profiles(policy));
     warnings.extend(rules_that_never_win(policy));
     let lists = [&policy.exempt].into_iter().chain(policy.rules.iter().map(|rule| &rule.matches));
-    let mut seen: Vec<&Who> = Vec::new();
+    let mut seen: HashSet<&Who> = HashSet::new();
     for pattern in lists.flat_map(|matches| &matches.0) {
-        if !seen.contains(&&pattern.who) {
+        if seen.insert(&pattern.who) {
             warnings.extend(names_nobody(pattern, &exists));
-            seen.push(&pattern.who);
         }
     }
     warnings.into_iter().map(Problem::warning).collect()
@@ -136,14 +136,14 @@ fn rules_that_never_win(policy: &Policy) -> Vec<Problem> {
 
 /// The last of the later rules that take every user from `rule`, if they do. Rules in
 /// later files are there to do so.
-fn beaten_everywhere<'a>(rule: &Rule, later: &'a [Rule]) -> Option<&'a Rule> {
+fn beaten_everywhere<'a>(rule: &Rule, later: &'a [Arc<Rule>]) -> Option<&'a Rule> {
     let same_file = later.iter().take_while(|other| other.origin.file == rule.origin.file);
     let later = &later[..same_file.count()];
     let mut last = None;
     for own in rule.matches.0.iter().filter(|own| !own.negated) {
         last = last.max(Some(later.iter().rposition(|other| covers(&other.matches, own, rule))?));
     }
-    later.get(last?)
+    later.get(last?).map(|rule| &**rule)
 }
 
 /// Whether `matches` has whomever `rule` has by its pattern `own`: the same pattern, and

@@ -1,8 +1,9 @@
 //! From the files' layers to one policy: overriding, inheritance, and what only shows
 //! once everything is together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use cgsandbox_protocol::Login;
 
@@ -15,6 +16,9 @@ use crate::policy::{Match, Policy, Profile, Resolved, Rule};
 /// Deeper than anybody can follow; keeps the work linear in the size of the files.
 const DEEPEST_INHERITANCE: usize = 16;
 
+/// Among how many profiles the one that was meant is looked for.
+const MOST_NAMES: usize = 1000;
+
 /// Puts later layers over earlier ones: keys override, profiles merge, rules add up.
 pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
     let mut on_error = Login::Deny;
@@ -24,7 +28,7 @@ pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
     let mut pool = Pool::default();
     let mut given: BTreeMap<String, Sourced<Ipv4Addr>> = BTreeMap::new();
     let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
-    let mut rules: Vec<Rule> = Vec::new();
+    let mut rules: Vec<Arc<Rule>> = Vec::new();
     for layer in layers {
         on_error = layer.on_error.map_or(on_error, |login| login.value);
         exempt = layer.exempt.unwrap_or(exempt);
@@ -36,11 +40,12 @@ pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
         for (name, later) in layer.profiles {
             let draft = match drafts.remove(&name) {
                 None => later,
-                Some(earlier) => Draft {
-                    named: earlier.named,
-                    inherits: later.inherits.or(earlier.inherits),
-                    values: later.values.over(&earlier.values),
-                },
+                Some(earlier) => {
+                    let mut values = later.values;
+                    Arc::make_mut(&mut values).inherit(&earlier.values);
+                    let inherits = later.inherits.or(earlier.inherits);
+                    Draft { named: earlier.named, inherits, values }
+                }
             };
             drafts.insert(name, draft);
         }
@@ -63,10 +68,10 @@ fn addresses(
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, Sourced<Address>> {
     let mut addresses: BTreeMap<String, Sourced<Address>> = BTreeMap::new();
+    let mut owners: HashMap<Ipv4Addr, (String, Origin)> = HashMap::new();
     for (name, v4) in given {
         let problem = |message: String| Problem::at(v4.origin.clone(), message);
-        let twin = addresses.iter().find(|(_, other)| other.v4 == v4.value);
-        match (pool.of_v4(v4.value), twin) {
+        match (pool.of_v4(v4.value), owners.get(&v4.value)) {
             (None, _) => {
                 let first = pool.v4;
                 let help =
@@ -75,10 +80,11 @@ fn addresses(
             }
             (Some(_), Some((other, first))) => {
                 let twice = problem(format!("{} is {other}'s already", v4.value));
-                let twice = twice.see(first.origin.clone(), "is given here");
+                let twice = twice.see(first.clone(), "is given here");
                 note(Some(twice.help("give each user another")), problems);
             }
             (Some(address), None) => {
+                owners.insert(v4.value, (name.clone(), v4.origin.clone()));
                 addresses.insert(name, Sourced { value: address, origin: v4.origin });
             }
         }
@@ -116,7 +122,7 @@ fn inherit(
     draft: &Draft,
     drafts: &BTreeMap<String, Draft>,
 ) -> Result<Resolved, Problem> {
-    let mut profile = draft.values.clone();
+    let mut profile = Arc::clone(&draft.values);
     let mut chain = vec![name.to_owned()];
     let mut last = draft;
     while let Some(parent) = &last.inherits {
@@ -131,12 +137,14 @@ fn inherit(
             return Err(Problem::at(parent.origin.clone(), message)
                 .help("let this profile inherit from one nearer to the last"));
         }
-        profile = profile.over(&next.values);
+        Arc::make_mut(&mut profile).inherit(&next.values);
         chain.push(parent.value.clone());
         last = next;
     }
     // "all" has done its work once it has kept an inherited list out.
-    profile.allowed_cpus = profile.allowed_cpus.filter(|cpus| !cpus.ranges().is_empty());
+    if profile.allowed_cpus.as_ref().is_some_and(|cpus| cpus.ranges().is_empty()) {
+        Arc::make_mut(&mut profile).allowed_cpus = None;
+    }
     Ok(Resolved { profile, chain, origin: draft.named.clone() })
 }
 
@@ -158,11 +166,15 @@ fn cycle(members: &[String], drafts: &BTreeMap<String, Draft>) -> Problem {
 }
 
 fn unknown_profile(named: &Sourced<String>, drafts: &BTreeMap<String, Draft>) -> Problem {
-    let names: Vec<&str> = drafts.keys().map(String::as_str).collect();
+    // A login with such a mistake waits for this: among many names the search would take seconds.
+    let names: Vec<&str> = drafts.keys().take(MOST_NAMES).map(String::as_str).collect();
     let problem = Problem::at(named.origin.clone(), format!("no profile \"{}\"", named.value));
     match did_you_mean(&named.value, &names) {
         Some(meant) => problem.help(format!("did you mean \"{meant}\"?")),
         None if names.is_empty() => problem.help(format!("write a [profile.{}]", named.value)),
+        None if names.len() == MOST_NAMES => {
+            problem.help(format!("write a [profile.{}]", named.value))
+        }
         None => problem.help(format!("there are: {}", names.join(", "))),
     }
 }

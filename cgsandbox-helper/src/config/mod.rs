@@ -77,12 +77,22 @@ pub struct Salvaged {
 /// The files of `sources`, in the order in which they apply.
 ///
 /// Refuses what anybody but root could have written, what is not a regular file, and
-/// more than 1 MiB in all.
+/// more than 4 MiB in all.
 pub fn read(sources: &Sources) -> Result<Vec<SourceText>, ConfigErrors> {
     let gathered = gather(sources);
     match gathered.problems.is_empty() {
         true => Ok(gathered.texts),
         false => Err(ConfigErrors::new(gathered.problems, gathered.texts)),
+    }
+}
+
+/// The names of the files, as many as somebody reads.
+pub fn named(texts: &[SourceText]) -> String {
+    const NAMED: usize = 8;
+    let paths: Vec<&str> = texts.iter().take(NAMED).map(|source| &*source.path).collect();
+    match texts.len().saturating_sub(NAMED) {
+        0 => paths.join(", "),
+        more => format!("{} and {more} more", paths.join(", ")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading a `[profile.NAME]`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -106,7 +107,7 @@ pub(super) fn read(reader: &mut Reader<'_>, named: Origin, table: &DeTable<'_>) 
             }
         }
     }
-    Draft { named, inherits, values }
+    Draft { named, inherits, values: Arc::new(values) }
 }
 
 fn misplaced(key: &str) -> Option<String> {

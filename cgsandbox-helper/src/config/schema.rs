@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
+use std::sync::Arc;
 
 use cgsandbox_protocol::Login;
 use toml::Spanned;
@@ -49,7 +50,7 @@ pub(super) struct Layer {
     pub loopback_prefix: Option<Ipv6Addr>,
     pub loopback_addresses: BTreeMap<String, Sourced<Ipv4Addr>>,
     pub profiles: BTreeMap<String, Draft>,
-    pub rules: Vec<Rule>,
+    pub rules: Vec<Arc<Rule>>,
     /// Whether an entry of `exempt` could not be read.
     pub exempt_is_broken: bool,
 }
@@ -59,7 +60,7 @@ pub(super) struct Layer {
 pub(super) struct Draft {
     pub named: Origin,
     pub inherits: Option<Sourced<String>>,
-    pub values: Profile,
+    pub values: Arc<Profile>,
 }
 
 /// Reads one file; none when it is not even TOML.
@@ -183,13 +184,13 @@ impl Reader<'_> {
         profiles
     }
 
-    fn rules(&mut self, value: &Value<'_>) -> Vec<Rule> {
+    fn rules(&mut self, value: &Value<'_>) -> Vec<Arc<Rule>> {
         let Some(rules) = value.get_ref().as_array() else {
             let help = "write [[rule]], with two brackets on either side";
             self.refuse(value.span(), "there can be several rules", help);
             return Vec::new();
         };
-        rules.iter().filter_map(|rule| self.rule(rule)).collect()
+        rules.iter().filter_map(|rule| self.rule(rule)).map(Arc::new).collect()
     }
 
     fn rule(&mut self, value: &Value<'_>) -> Option<Rule> {

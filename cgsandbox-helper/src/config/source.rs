@@ -94,7 +94,7 @@ impl Gathered {
     /// A file that is only to be checked, with what drop-ins lie beside it.
     pub(super) fn draft(path: &Path) -> Self {
         let mut gathered = Gathered::default();
-        match file::read_draft(path) {
+        match file::read_draft(path, LARGEST) {
             Ok((bytes, distrusted)) => {
                 gathered.problems.extend(distrusted);
                 gathered.add(path, bytes, false);
@@ -109,9 +109,16 @@ impl Gathered {
             if std::fs::read_link(&path).is_ok_and(|target| target == Path::new("/dev/null")) {
                 continue;
             }
-            match file::read_draft(&path) {
+            match file::read_draft(&path, LARGEST.saturating_sub(gathered.size)) {
                 Ok((bytes, _)) => gathered.add(&path, bytes, true),
-                Err(problem) => gathered.problems.push(problem),
+                Err(problem) => {
+                    // What comes after a file that is too large would be as well.
+                    let is_last = problem == file::too_large(&path);
+                    gathered.problems.push(problem);
+                    if is_last {
+                        break;
+                    }
+                }
             }
         }
         gathered
@@ -131,6 +138,7 @@ impl Gathered {
             match entry {
                 Ok(Entry::Nothing) => continue,
                 Ok(Entry::Contents(bytes)) => return self.add(path, bytes, false),
+                Ok(Entry::TooLarge) => return self.problems.push(file::too_large(path)),
                 Ok(Entry::Null) => {
                     let problem = Problem::of(file::shown(path), "the configuration is masked");
                     return self.problems.push(problem.help("put a file in the link's place"));
@@ -170,6 +178,10 @@ impl Gathered {
             match dir.read(&name, LARGEST.saturating_sub(self.size)) {
                 Ok(Entry::Contents(bytes)) => self.add(&dir.path_of(&name), bytes, true),
                 Ok(Entry::Null | Entry::Nothing) => {}
+                // One fault is told once: the files after this one would be too large as well.
+                Ok(Entry::TooLarge) => {
+                    return self.problems.push(file::too_large(&dir.path_of(&name)));
+                }
                 Err(problem) => self.problems.push(problem),
             }
         }

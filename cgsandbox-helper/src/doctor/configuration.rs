@@ -3,7 +3,6 @@
 use cgsandbox_protocol::Login;
 
 use super::Finding;
-use crate::config::value::Privacy;
 use crate::config::{self, ConfigErrors, DEFAULT_CGROUP_ROOT, Load, Sources};
 use crate::loopback::ports::Free;
 use crate::policy::Policy;
@@ -77,12 +76,7 @@ impl Configuration {
 
     /// Whether any profile gives users a localhost of their own.
     pub(super) fn has_private_localhost(&self) -> bool {
-        let has = |policy: &Policy| {
-            let mut choices =
-                policy.profiles.values().filter_map(|one| one.profile.loopback.as_ref());
-            choices.any(|choice| choice.value == Privacy::Private)
-        };
-        self.policy.as_ref().is_some_and(has)
+        self.policy.as_ref().is_some_and(Policy::has_private_localhost)
     }
 
     pub(super) fn on_error(&self) -> Login {
@@ -97,9 +91,8 @@ impl Configuration {
 fn warnings(sources: &Sources) -> Vec<Finding> {
     let Ok(texts) = config::read(sources) else { return Vec::new() };
     let Ok(policy) = config::parse(&texts) else { return Vec::new() };
-    let files: Vec<&str> = texts.iter().map(|source| &*source.path).collect();
-    let mut findings =
-        vec![Finding::ok(CONFIGURATION, format!("no errors in {}", files.join(", ")))];
+    let files = config::named(&texts);
+    let mut findings = vec![Finding::ok(CONFIGURATION, format!("no errors in {files}"))];
     let mut doubtful = config::lint(&policy, &texts, subject::is_known);
     doubtful.extend(config::squattable(&policy, &Free::of_host()));
     findings.extend(doubtful.iter().map(|problem| {

@@ -22,7 +22,7 @@ pub struct Pattern {
 }
 
 /// Whom a pattern fits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Who {
     /// `*`
     Everyone,

@@ -64,8 +64,8 @@ impl Profile {
         self.hidepid.as_ref().map_or_else(HidePid::default, |hidepid| hidepid.value)
     }
 
-    /// This profile where it says something, else `other`.
-    pub(crate) fn over(mut self, other: &Profile) -> Profile {
+    /// Takes from `other` what this profile does not say.
+    pub(crate) fn inherit(&mut self, other: &Profile) {
         fn inherit<T: Clone>(own: &mut Option<T>, other: &Option<T>) {
             if own.is_none() {
                 own.clone_from(other);
@@ -101,7 +101,6 @@ impl Profile {
         inherit(&mut self.loopback_services, &other.loopback_services);
         inherit(&mut self.loopback_peers, &other.loopback_peers);
         inherit(&mut self.strict, &other.strict);
-        self
     }
 
     /// What it asks of each session by itself, in the words that it has for the user.

@@ -178,3 +178,20 @@ fn the_winning_rule_decides() {
         assert_eq!(host.read(host.users_cgroup(user, "pids").join("pids.max")).unwrap(), tasks);
     }
 }
+
+#[test]
+fn a_login_goes_by_a_file_with_rules_for_nine_thousand_users() {
+    let user = |at: usize| {
+        format!(
+            "[profile.u{at}]\ntasks_max = 200\nmemory_max = \"2G\"\ncpu_quota = \"150%\"\n\
+             [[rule]]\nmatch = \"customer{at}\"\nprofile = \"u{at}\"\n"
+        )
+    };
+    let users: String = (0..9000).map(user).collect();
+    let own = "[[rule]]\nmatch = \"alice\"\nprofile = \"default\"\n";
+    let host = Host::build().user("alice").policy(&format!("{LIMITED}{users}{own}")).start();
+    let _session = host.spawn_session("alice");
+    let limit = host.users_cgroup("alice", "pids").join("pids.max");
+    assert_eq!(host.read(limit).unwrap(), "50\n");
+    assert!(!host.log().iter().any(|line| line.contains("config_error")), "{:?}", host.log());
+}

@@ -1,5 +1,7 @@
 //! An explanation for programs.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::cgroup::Attribute;
@@ -69,7 +71,7 @@ fn errors(errors: &ConfigErrors) -> Vec<String> {
 fn sandbox(prospect: &Prospect) -> Value {
     let sandbox = &prospect.sandbox;
     let confined = &sandbox.confined;
-    let lost = |(rule, loss): &(Rule, Loss)| {
+    let lost = |(rule, loss): &(Arc<Rule>, Loss)| {
         let (why, by) = match loss {
             Loss::NoMatch => ("no match", None),
             Loss::Excluded(by) => ("excluded", Some(by)),

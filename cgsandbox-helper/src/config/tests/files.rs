@@ -210,17 +210,21 @@ fn what_is_not_a_regular_file_is_refused_without_waiting() {
 fn what_is_too_large_is_refused_before_it_is_read() {
     let root = Root::new();
     root.file(MAIN, vec![b'#'; 10 << 20]);
-    assert!(refused(&root).1.contains("larger than the 1024 KiB"));
+    assert!(refused(&root).1.contains("larger than 4 MiB"));
 
     // All files together count.
     let root = Root::new();
-    root.file(MAIN, vec![b'#'; 700 << 10]);
-    root.file("/etc/cgsandbox/cgsandbox.toml.d/1.toml", vec![b'#'; 700 << 10]);
-    assert!(refused(&root).1.contains("larger than the 324 KiB"));
+    root.file(MAIN, vec![b'#'; 3 << 20]);
+    for name in ["1", "2", "3"] {
+        root.file(&format!("/etc/cgsandbox/cgsandbox.toml.d/{name}.toml"), vec![b'#'; 700 << 10]);
+    }
+    let told = root.gather().problems;
+    assert_eq!(told.len(), 1, "one fault, told once: {told:#?}");
+    assert!(told[0].to_string().contains("2.toml: with this file"), "{}", told[0]);
 
     let root = Root::new();
-    root.file(MAIN, vec![b'#'; 1 << 20]);
-    assert_eq!(texts(&root)[0].1.len(), 1 << 20);
+    root.file(MAIN, vec![b'#'; 4 << 20]);
+    assert_eq!(texts(&root)[0].1.len(), 4 << 20);
 }
 
 #[test]

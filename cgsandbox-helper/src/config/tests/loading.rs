@@ -100,6 +100,28 @@ fn it_is_kept_once_and_for_root_alone() {
 }
 
 #[test]
+fn what_was_kept_by_an_older_version_is_still_good() {
+    let root = Root::new();
+    root.file(MAIN, GOOD);
+    current(root.load());
+    let kept = fs::read_to_string(root.path(KEPT)).unwrap();
+    let (_, body) = kept.split_once('\n').unwrap();
+    root.file(KEPT, body).mode(KEPT, 0o600).file(MAIN, "broken");
+    assert!(matches!(root.load(), Ok(Load::Kept { .. })));
+}
+
+#[test]
+fn half_a_kept_file_is_replaced() {
+    let root = Root::new();
+    root.file(MAIN, GOOD);
+    current(root.load());
+    let whole = fs::read(root.path(KEPT)).unwrap();
+    root.file(KEPT, &whole[..whole.len() - 10]).mode(KEPT, 0o600);
+    current(root.load());
+    assert_eq!(fs::read(root.path(KEPT)).unwrap(), whole);
+}
+
+#[test]
 fn a_preview_keeps_nothing() {
     let root = Root::new();
     root.file(MAIN, GOOD);
