@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use cgsandbox_protocol::Reply;
 
+use crate::audit::{Event, Level};
 use crate::cgroup::Membership;
 use crate::channel::Channel;
 use crate::error::Result;
 use crate::session::{Leader, Session, Stage};
 use crate::state::State;
-use crate::{limits, teardown};
+use crate::{limits, namespace, teardown};
 
 /// How long sshd's own process, which is ending just then, may keep a session's cgroup busy.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -44,6 +45,9 @@ fn end(state: &State, mut session: Session, patience: Duration) -> Result<()> {
         tree.leave(uid, &session.leaf, pid, &origin)?;
     }
     limits::restore(session.leader.pid, &session.previous);
+    if let Err(error) = namespace::unmount_gone(state, uid, &session.volumes) {
+        session.describe(Event::new(Level::Error, "degraded")).with_error(&error).send(state);
+    }
     if session.kill_at_logout {
         tree.kill_session(uid, &session.leaf, &own);
     }

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::cgroup::{Controller, Owner, Tree, Version, mounted};
+use crate::cgroup::{self, Controller, Owner, Tree, Version};
 use crate::config::value::HidePid;
 use crate::error::{Error, Result};
 use crate::policy::Profile;
 use crate::state::State;
-use crate::{loopback, namespace};
+use crate::{kernel_file, loopback, namespace};
 
 /// Files that a controller may come without.
 const OPTIONAL_FILES: [(Controller, Version, &str); 12] = [
@@ -47,6 +47,8 @@ impl std::fmt::Display for Disk {
 pub struct Host {
     /// The cgroup hierarchies in use.
     pub tree: Tree,
+    /// All mounts, in the words of proc_pid_mountinfo(5).
+    pub mountinfo: String,
     /// All of the memory, in bytes.
     pub memory_bytes: u64,
     /// Why there can be no own procfs for a user, if that is so.
@@ -63,11 +65,13 @@ pub struct Host {
 impl Host {
     /// Looks without changing anything. `cgroup_root` is the configured one.
     pub fn look(cgroup_root: &str) -> Result<Self> {
-        let tree = Tree::of_host(&mounted()?, cgroup_root);
+        let mountinfo = kernel_file::mountinfo()?;
+        let tree = Tree::of_host(&cgroup::find(&mountinfo), cgroup_root);
         let none = tree.hierarchies().is_empty();
         let no_loopback = loopback::lack(&tree);
         Ok(Host {
             tree,
+            mountinfo,
             memory_bytes: memory_bytes(),
             no_procfs: namespace::lack(),
             no_loopback,

@@ -283,6 +283,10 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
             HidePid::Off if namespace::pinned(state, uid)?.is_none() => None,
             hidepid => Some(namespace::obtain(state, tree, uid, hidepid)?),
         };
+        let volumes = match &namespace {
+            Some(namespace) => namespace::volumes(&host.mountinfo, namespace, &sandbox.subject)?,
+            None => Vec::new(),
+        };
         // The session has a record and a living leader: nobody takes it for a leftover.
         // So the slow part, for which the kernel may wait for all CPUs, needs no lock.
         drop((lock, sharing));
@@ -295,10 +299,11 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
             return Err(Refusal::Strict(applied.missing));
         }
         let ways_back = tree.ways_back(&Membership::parse(&session.origin));
-        Ok((namespace, ways_back, applied, address))
+        Ok((namespace, volumes, ways_back, applied, address))
     })();
     match built {
-        Ok((namespace, ways_back, applied, address)) => {
+        Ok((namespace, volumes, ways_back, applied, address)) => {
+            session.volumes = volumes;
             let Applied { missing, overridden } = applied;
             let enforcement = Enforcement::without(missing);
             let tree = tree.clone();
@@ -359,6 +364,7 @@ fn new_session(state: &State, sandbox: &Sandbox, tree: &Tree, login: &Login) -> 
         previous: limits::remember(login.leader.pid, &sandbox.rlimits)?,
         kill_at_logout: sandbox.on_logout == OnLogout::Kill,
         counters: account::limit_hits(tree, uid),
+        volumes: Vec::new(),
     })
 }
 

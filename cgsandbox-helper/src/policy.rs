@@ -7,6 +7,7 @@ pub use matching::{Match, Mentioned, Pattern, Specificity, Verdict, Who};
 pub use profile::{Profile, Setting};
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cgsandbox_protocol::Login;
@@ -68,6 +69,9 @@ pub struct Subject {
     pub uid: u32,
     /// The primary group.
     pub gid: u32,
+    /// The home directory.
+    #[serde(skip)]
+    pub home: PathBuf,
     /// Needed only if [`Mentioned::groups`] has any; without it a group pattern fits
     /// nobody, but for the primary group by id.
     pub groups: Option<Groups>,

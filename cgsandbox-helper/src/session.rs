@@ -13,6 +13,7 @@ use crate::cgroup::Owner;
 use crate::error::{Error, Result};
 use crate::kernel_file;
 use crate::limits::Previous;
+use crate::namespace::Volume;
 use crate::state::{State, make_directory, names_in};
 
 /// A process, told apart from later ones of the same pid.
@@ -117,6 +118,9 @@ pub struct Session {
     pub kill_at_logout: bool,
     /// The user's counters at the start.
     pub counters: Counters,
+    /// The user's volumes that were mounted when it began.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
 }
 
 impl Session {

@@ -45,6 +45,7 @@ pub fn resolve_alone(name: &str) -> Result<Subject> {
         canonical: canonical.filter(|canonical| canonical != name),
         uid: user.uid.as_raw(),
         gid: user.gid.as_raw(),
+        home: user.dir,
         ..Subject::default()
     })
 }

@@ -11,6 +11,7 @@
 mod below_proc;
 mod pin;
 mod view;
+mod volume;
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,6 +29,7 @@ use crate::state::State;
 
 pub use pin::{make_store, pinned, release};
 pub use view::{is_inside, lack};
+pub use volume::{Volume, unmount_gone, volumes};
 
 /// The user's namespace, joined when it is there and else built.
 pub fn obtain(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<OwnedFd> {

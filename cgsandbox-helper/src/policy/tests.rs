@@ -31,6 +31,7 @@ fn alice() -> Subject {
         canonical: None,
         uid: 1001,
         gid: 100,
+        home: "/home/alice".into(),
         groups: Some(Groups { ids: vec![100, 50, 4242], mentioned: directory() }),
         uid_is_a_name: false,
     }

@@ -7,8 +7,11 @@ use crate::doctor::Finding;
 use crate::pam_stack::{Action, LINE, Line, MODULE, Stack};
 
 /// Modules that undo a part of the sandbox, or break on it, when they come after our line.
-const SPOILERS: [(&str, &str); 7] = [
+const SPOILERS: [(&str, &str); 10] = [
     ("pam_namespace.so", "makes a mount namespace of its own"),
+    ("pam_mount.so", "mounts in the user's view alone, and cannot unmount there at logout"),
+    ("pam_zfs_key.so", "mounts in the user's view alone, and cannot unmount there at logout"),
+    ("pam_ecryptfs.so", "mounts in the user's view alone, and cannot unmount there at logout"),
     ("pam_selinux.so", "relabels in the user's view of the files"),
     ("pam_elogind.so", "moves the login to a cgroup of its own"),
     ("pam_cgroup.so", "moves the login to a cgroup of its own"),

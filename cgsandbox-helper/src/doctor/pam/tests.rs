@@ -205,6 +205,10 @@ fn what_comes_after_the_line_is_told_as_bad_as_it_is() {
     let after = |name: &str, line: &str| found(name, &format!("{OTHERS}{LINE}\n{line}\n"));
     let namespace = after("namespace", "session required pam_namespace.so");
     assert_found(&namespace, Level::Problem, "pam_namespace.so comes after");
+    for module in ["pam_mount.so", "pam_zfs_key.so", "pam_ecryptfs.so"] {
+        let volume = after("volume", &format!("session optional {module}"));
+        assert_found(&volume, Level::Problem, "cannot unmount there at logout");
+    }
     let open = after("selinux", "session required pam_selinux.so open");
     assert_found(&open, Level::Problem, "pam_selinux.so comes after");
     let close = after("close", "session required pam_selinux.so close");
