@@ -6,12 +6,17 @@
 //! of every program, a thousand for a thousand users. The state directory is the store's root, and
 //! nothing else is in it: what the host had mounted when it was made would stay in use for ever
 //! where mounts are private, as they are without systemd.
+//!
+//! The store's own pin is in the host's namespace, that of process 1. sshd's process may have left that
+//! before: by pam_namespace, or because its service has a namespace of its own. The kernel copies such
+//! pins into no other namespace, so without that each login would have a store, and a view, of its own.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
@@ -44,11 +49,27 @@ pub fn make_store(state: &State, patience: Duration) -> Result<Option<Error>> {
     if store(state)?.is_some() {
         return Ok(None);
     }
-    make_state_private(state)?;
-    let path = path_of_store(state);
-    create(&path)?;
-    let prepare = || draw_from_host().and_then(|()| keep_alone(state.directory()));
-    make_pinned(&path, &path, &own_namespace()?, &prepare).map(|_| None)
+    on_host(|| {
+        make_state_private(state)?;
+        let path = path_of_store(state);
+        create(&path)?;
+        let prepare = || draw_from_host().and_then(|()| keep_alone(state.directory()));
+        make_pinned(&path, &path, &own_namespace()?, &prepare).map(|_| None)
+    })
+}
+
+/// Does `work` in the mount namespace of process 1. Where that cannot be entered, as root without
+/// CAP_SYS_PTRACE cannot, in the one that this process is in.
+fn on_host<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    static ELSEWHERE: OnceLock<Option<OwnedFd>> = OnceLock::new();
+    let elsewhere = ELSEWHERE.get_or_init(|| match super::holds(&own_namespace().ok()?, 1) {
+        Ok(false) => File::open("/proc/1/ns/mnt").ok().map(OwnedFd::from),
+        _ => None,
+    });
+    match elsewhere {
+        Some(host) => within(host, work),
+        None => work(),
+    }
 }
 
 /// Makes `directory`, which is a mount, all that is in the namespace of this process.
@@ -130,7 +151,7 @@ fn create(path: &Path) -> Result<()> {
 }
 
 fn store(state: &State) -> Result<Option<OwnedFd>> {
-    open_pin(&path_of_store(state))
+    on_host(|| open_pin(&path_of_store(state)))
 }
 
 /// The namespace that is pinned on `path` in the namespace of this process.

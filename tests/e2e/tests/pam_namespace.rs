@@ -1,0 +1,62 @@
+//! sshd's process has left the host's mount namespace before our line: by pam_namespace, or because its
+//! service has a namespace of its own.
+#![allow(clippy::unwrap_used)]
+
+use cgsandbox_rig::{Builder, Host, Propagation, eventually};
+
+fn with_pam_namespace(propagation: Propagation) -> Host {
+    let line = "session required pam_namespace.so";
+    prepared(Host::build().pam(line).propagation(propagation))
+}
+
+fn prepared(builder: Builder) -> Host {
+    let host = builder.user("alice").user("bob").start();
+    host.write("/etc/security/namespace.conf", "/tmp /home/instances/ user root\n");
+    host.sh("mkdir -m 000 /home/instances");
+    host
+}
+
+const VIEW: &str = "readlink /proc/self/ns/mnt";
+
+#[track_caller]
+fn assert_one_view(host: &Host) {
+    let (mut first, mut second) = (host.spawn_session("alice"), host.spawn_session("alice"));
+    assert_eq!(first.sh(VIEW), second.sh(VIEW), "two views");
+    let pid = first.sh("sleep 1000 & echo $!");
+    assert_eq!(second.sh(&format!("ps -o args= -p {pid}; kill {pid}")), "sleep 1000");
+    host.set_policy("[profile.default]\nhidepid = \"off\"\n");
+    let said = host.sh("cgsandbox apply");
+    assert!(said.contains("full"), "{said}");
+    for session in [&mut first, &mut second] {
+        eventually("/proc is open", 5.0, || session.sh("test -e /proc/1 && echo open") == "open");
+    }
+    let doctor = host.as_root(["cgsandbox", "doctor"]).run().stdout;
+    assert!(!doctor.contains("outside of it"), "{doctor}");
+    let user = host.uid("alice");
+    assert!(host.exists(format!("/run/cgsandbox/user/{user}/ns/mnt")));
+    first.logout();
+    second.logout();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn all_of_a_users_logins_have_one_view_after_pam_namespace() {
+    for propagation in [Propagation::Shared, Propagation::Private] {
+        let host = with_pam_namespace(propagation);
+        let mut session = host.spawn_session("alice");
+        // pam_namespace's own work is there, too.
+        host.sh("touch /tmp/of-the-host");
+        assert_eq!(session.sh("ls /tmp"), "");
+        assert_eq!(session.sh("test -e /proc/1 || echo hidden"), "hidden");
+        session.logout();
+        host.assert_nothing_left();
+        assert_one_view(&host);
+    }
+}
+
+/// As with PrivateTmp=yes in sshd's unit, and a restart of the service between two logins.
+#[test]
+fn all_of_a_users_logins_have_one_view_whatever_sshds_own_is() {
+    let host = prepared(Host::build().sshd_through(&["unshare", "-m"]));
+    assert_one_view(&host);
+}
