@@ -22,6 +22,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
+use crate::audit::{Event, Level};
 use crate::cgroup::Tree;
 use crate::config::value::HidePid;
 use crate::error::{Error, Result};
@@ -88,8 +89,19 @@ fn within<T>(namespace: &OwnedFd, work: impl FnOnce() -> Result<T>) -> Result<T>
     let host = own_namespace()?;
     enter(namespace)?;
     let done = work();
-    enter(&host)?;
+    come_back(&host);
     done
+}
+
+/// Returns to the host's namespace. A process that cannot ends at once: whatever it read, wrote or
+/// logged from here on would be in the wrong place. The module logs that its helper has ended, and
+/// has another one take back what this one built.
+fn come_back(host: &OwnedFd) {
+    // What failed for want of memory may do so no more.
+    if let Err(error) = enter(host).or_else(|_| enter(host)) {
+        Event::new(Level::Error, "degraded").with_error(&error).send(&State::of_host());
+        std::process::exit(1);
+    }
 }
 
 fn enter(namespace: &OwnedFd) -> Result<()> {

@@ -26,7 +26,7 @@ use rustix::mount::{
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::{attach, copy_mount, enter, own_namespace, try_out, within};
+use super::{attach, come_back, copy_mount, own_namespace, try_out, within};
 use crate::error::{Error, Result};
 use crate::kernel_file;
 use crate::state::{State, make_directory};
@@ -226,7 +226,7 @@ pub fn new_namespace(prepare: &dyn Fn() -> Result<()>) -> Result<OwnedFd> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(Error::os("make", "a mount namespace"))?;
     // First: there may be no /proc any more afterwards.
     let made = own_namespace().and_then(|namespace| prepare().map(|()| namespace));
-    enter(&host)?;
+    come_back(&host);
     made
 }
 
