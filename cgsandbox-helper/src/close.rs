@@ -10,7 +10,7 @@ use crate::channel::Channel;
 use crate::error::Result;
 use crate::session::{Leader, Session, Stage};
 use crate::state::State;
-use crate::{limits, namespace, teardown};
+use crate::{namespace, teardown};
 
 /// How long sshd's own process, which is ending just then, may keep a session's cgroup busy.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ pub fn close(
     let state = State::of_host();
     // Only the process that opened a session finds it. An open whose helper died before it
     // wrote the record has left empty directories at most.
-    match Session::opened_by(&state, uid, leader, ticket) {
+    match Session::opened_by(&state, uid, leader, ticket)? {
         Some(session) if session.stage == Stage::Opening => teardown::take_back(&state, &session),
         Some(session) => end(&state, session, Duration::from_millis(deadline_ms / 2))?,
         None => teardown::forget_unused(&state, uid, leader),
@@ -44,7 +44,7 @@ fn end(state: &State, mut session: Session, patience: Duration) -> Result<()> {
     for pid in own {
         tree.leave(uid, &session.leaf, pid, &origin)?;
     }
-    limits::restore(session.leader.pid, &session.previous);
+    teardown::restore_limits(state, &session);
     if let Err(error) = namespace::unmount_gone(state, uid, &session.volumes) {
         session.describe(Event::new(Level::Error, "degraded")).with_error(&error).send(state);
     }

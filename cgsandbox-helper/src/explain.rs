@@ -211,7 +211,7 @@ impl Explanation {
         sandbox.attributes.retain(|it| it.origin.is_some() || !is_v1s_cpuset(it));
         // A login's own cgroup is new, and has what is asked for alone.
         sandbox.session_attributes.retain(|it| it.origin.is_some());
-        let sessions = is_root.then(|| teardown::logins(state, uid));
+        let sessions = is_root.then(|| teardown::logins(state, uid).ok()).flatten();
         Ok(Outcome::Sandbox(Box::new(Prospect {
             elsewhere: systemd::said_elsewhere(&host.tree, uid, &sandbox.attributes),
             sandbox,

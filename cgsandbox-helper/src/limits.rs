@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde::{Deserialize, Serialize};
 
@@ -60,16 +61,20 @@ pub fn end_oom_protection(pid: u32, previous: &Previous) -> Result<()> {
     }
 }
 
-/// Gives `pid` back what it had, as far as the kernel lets us.
-pub fn restore(pid: u32, previous: &Previous) {
-    for (name, limits) in &previous.rlimits {
-        if let Some(name) = Name::named(name) {
-            let _ = set(pid, name, *limits);
-        }
-    }
-    if let Some(score) = previous.oom_score_adj {
-        let _ = set_oom_score_adj(pid, score);
-    }
+/// Gives `pid` back what it had; what went wrong. That a container's root may not raise a hard limit
+/// again is nothing that an administrator could mend, and no error.
+pub fn restore(pid: u32, previous: &Previous) -> Vec<Error> {
+    let limits = previous.rlimits.iter().filter_map(|(name, limits)| {
+        let name = Name::named(name)?;
+        set(pid, name, *limits)
+            .err()
+            .filter(|error| error.errno != Some(Errno::PERM.raw_os_error()))
+    });
+    let mut errors: Vec<Error> = limits.collect();
+    let score = previous.oom_score_adj.map(|score| set_oom_score_adj(pid, score));
+    errors.extend(score.and_then(Result::err));
+    errors.retain(|error| !error.is_no_process());
+    errors
 }
 
 fn set(pid: u32, name: Name, (soft, hard): (Option<u64>, Option<u64>)) -> Result<()> {
@@ -150,7 +155,7 @@ mod tests {
         assert!(limit(pid, &[(Name::Core, Some(0), hard)]).is_empty());
         let during = remember(pid, &[(Name::Core, None, None)]).unwrap();
         assert_eq!(during.rlimits["core"].0, Some(0));
-        restore(pid, &before);
+        assert_eq!(restore(pid, &before), []);
         assert_eq!(remember(pid, &[(Name::Core, None, None)]).unwrap(), before);
         child.kill().unwrap();
         child.wait().unwrap();

@@ -172,7 +172,7 @@ fn lift(state: &State, uid: u32, login: &Login) -> Result<()> {
     let patience = login.patience() / 3;
     let _lock = state.lock(uid, patience)?;
     // What another PAM line's configuration set for sessions that are open is not this one's.
-    if teardown::live_sessions(state, uid).iter().any(|session| session.config != login.config) {
+    if teardown::live_sessions(state, uid)?.iter().any(|session| session.config != login.config) {
         return Ok(());
     }
     systemd::release(state, uid, patience)?;
@@ -193,7 +193,7 @@ fn is_nested(state: &State, tree: &Tree, login: &Login) -> Result<bool> {
     }
     let leader = login.leader;
     let Some((uid, leaf)) = tree.locate(&Membership::of(leader.pid)?) else { return Ok(false) };
-    let outer = teardown::live_sessions(state, uid);
+    let outer = teardown::live_sessions(state, uid)?;
     let mut outer = outer.iter().filter(|it| it.leaf == leaf && it.leader != leader).peekable();
     if outer.peek().is_none() {
         return Ok(false);
@@ -258,7 +258,7 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
     }
     if let Some(max) = sandbox.max_logins
         && login.service != USER_MANAGER
-        && teardown::logins(state, uid) >= max
+        && teardown::logins(state, uid)? >= max
     {
         return Err(Refusal::TooManyLogins { max });
     }

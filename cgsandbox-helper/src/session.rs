@@ -3,8 +3,9 @@
 //! It is written before anything is changed and removed after everything is undone, so
 //! whatever a crash leaves behind has a record that says how to finish.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Counters;
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::kernel_file;
 use crate::limits::Previous;
 use crate::namespace::Volume;
-use crate::state::{State, make_directory, names_in};
+use crate::state::{State, list, make_directory, names_in};
 
 /// A process, told apart from later ones of the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +40,15 @@ impl Leader {
         Ok(Leader { pid, start })
     }
 
-    /// Whether it still runs.
+    /// Whether it still runs. Where the kernel does not tell, it does: what is taken for dead loses
+    /// its session.
     pub fn is_alive(&self) -> bool {
-        Leader::of(self.pid).is_ok_and(|now| now == *self)
+        match Leader::of(self.pid) {
+            Ok(now) => now == *self,
+            Err(error) => {
+                !error.is_no_process() && error.errno != Some(Errno::NOENT.raw_os_error())
+            }
+        }
     }
 
     /// When it started, in seconds since the epoch.
@@ -185,25 +192,58 @@ impl Session {
 
     /// The record of one session; none where there is none, or none that can be read.
     pub fn read(state: &State, uid: u32, id: &str) -> Option<Self> {
+        Self::load(state, uid, id).ok().flatten()
+    }
+
+    /// The record of one session; none where there is none, or what is there is no record.
+    pub fn load(state: &State, uid: u32, id: &str) -> Result<Option<Self>> {
         if id.is_empty() || id.contains(['/', '.']) {
-            return None;
+            return Ok(None);
         }
-        let text = std::fs::read(Self::path(state, uid, id)).ok()?;
-        serde_json::from_slice(&text).ok().filter(|session: &Session| session.id == id)
+        let path = Self::path(state, uid, id);
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(Error::os("read", path.display()))?,
+        };
+        Ok(serde_json::from_slice(&text).ok().filter(|session: &Session| session.id == id))
     }
 
     /// The names of a user's sessions that have a record, readable or not.
     pub fn ids(state: &State, uid: u32) -> Vec<String> {
+        Self::list(state, uid).unwrap_or_default()
+    }
+
+    /// The same, for who acts on there being none.
+    pub fn list(state: &State, uid: u32) -> Result<Vec<String>> {
         // A name with a dot is a record that was being written when its writer died.
-        names_in(&Self::directory(state, uid)).into_iter().filter(|id| !id.contains('.')).collect()
+        let mut ids = list(&Self::directory(state, uid))?;
+        ids.retain(|id| !id.contains('.'));
+        Ok(ids)
     }
 
     /// The session of a user that `leader` opened with this ticket.
-    pub fn opened_by(state: &State, uid: u32, leader: Leader, ticket: u64) -> Option<Self> {
-        let ids = Self::ids(state, uid).into_iter();
-        ids.filter(|id| Leader::of_session(id) == Some(leader))
-            .filter_map(|id| Self::read(state, uid, &id))
-            .find(|session| session.leader == leader && session.ticket == ticket)
+    pub fn opened_by(state: &State, uid: u32, leader: Leader, ticket: u64) -> Result<Option<Self>> {
+        for id in Self::list(state, uid)? {
+            if Leader::of_session(&id) == Some(leader)
+                && let Some(session) = Self::load(state, uid, &id)?
+                && (session.leader, session.ticket) == (leader, ticket)
+            {
+                return Ok(Some(session));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes records that were being written when their writer died.
+    pub fn forget_unfinished(state: &State, uid: u32) {
+        let directory = Self::directory(state, uid);
+        for name in names_in(&directory) {
+            let writer = name.rsplit_once(".new.").and_then(|(_, pid)| pid.parse().ok());
+            // Somebody else may have its number by now: then it stays until the user is gone.
+            if writer.is_some_and(|pid: u32| !Path::new(&format!("/proc/{pid}")).exists()) {
+                let _ = std::fs::remove_file(directory.join(name));
+            }
+        }
     }
 
     /// Removes the record of a session.

@@ -213,8 +213,11 @@ impl State {
             .mode(0o600)
             .open(&fresh)
             .map_err(failed)?;
-        file.write_all(content).map_err(failed)?;
-        std::fs::rename(&fresh, path).map_err(failed)
+        let written = file.write_all(content).and_then(|()| std::fs::rename(&fresh, path));
+        written.map_err(|cause| {
+            let _ = std::fs::remove_file(&fresh);
+            failed(cause)
+        })
     }
 
     /// How many audit lines were lost since this was last asked.
@@ -256,13 +259,25 @@ fn held_too_long(path: &Path) -> Error {
     Error::new("lock", path.display(), "another login or logout has held it too long")
 }
 
-/// The names in a directory; none where there is no such directory.
+/// The names in a directory; none where there is no such directory, or where it cannot be read.
 pub fn names_in(directory: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-    let mut names: Vec<String> =
-        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    list(directory).unwrap_or_default()
+}
+
+/// The names in a directory; none where there is no such directory. For who would take a directory
+/// that cannot be read for an empty one, and act on it.
+pub fn list(directory: &Path) -> Result<Vec<String>> {
+    let failed = || Error::os("list", directory.display());
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed())?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.map_err(failed())?.file_name().into_string().ok());
+    }
     names.sort_unstable();
-    names
+    Ok(names)
 }
 
 /// Makes a directory for root alone where it is not there yet.

@@ -43,21 +43,26 @@ pub fn tree_of(session: &Session) -> Result<Tree> {
 }
 
 /// The sessions of a user that somebody is logged in by.
-pub fn live_sessions(state: &State, uid: u32) -> Vec<Session> {
-    Session::ids(state, uid)
-        .into_iter()
-        .filter(|id| Leader::of_session(id).is_some_and(|leader| leader.is_alive()))
-        .filter_map(|id| Session::read(state, uid, &id))
-        .filter(|session| session.stage != Stage::Closed)
-        .collect()
+pub fn live_sessions(state: &State, uid: u32) -> Result<Vec<Session>> {
+    let mut sessions = Vec::new();
+    for id in Session::list(state, uid)? {
+        if Leader::of_session(&id).is_some_and(|leader| leader.is_alive()) {
+            sessions.extend(Session::load(state, uid, &id)?);
+        }
+    }
+    sessions.retain(|session| session.stage != Stage::Closed);
+    Ok(sessions)
 }
 
 /// How many logins a user has. The user's manager is none, though PAM has a session for it.
-pub fn logins(state: &State, uid: u32) -> u64 {
-    let sessions = Session::ids(state, uid).into_iter();
-    let sessions = sessions.filter_map(|id| Session::read(state, uid, &id));
-    let is_login = |session: &Session| session.service != USER_MANAGER && goes_on(session);
-    sessions.filter(is_login).count() as u64
+pub fn logins(state: &State, uid: u32) -> Result<u64> {
+    let mut count = 0;
+    for id in Session::list(state, uid)? {
+        let session = Session::load(state, uid, &id)?;
+        let is_login = |it: &Session| it.service != USER_MANAGER && goes_on(it);
+        count += u64::from(session.is_some_and(|session| is_login(&session)));
+    }
+    Ok(count)
 }
 
 /// Whether somebody is logged in by a session: its leader lives, or a fork of its leader does.
@@ -88,7 +93,7 @@ pub fn take_back(state: &State, session: &Session) {
         tree.leave(session.uid, &session.leaf, std::process::id(), &origin)?;
         if leader.is_alive() {
             tree.leave(session.uid, &session.leaf, leader.pid, &origin)?;
-            limits::restore(leader.pid, &session.previous);
+            restore_limits(state, session);
         }
         let _lock = state.lock(session.uid, LOCK_PATIENCE)?;
         let closed = Session { stage: Stage::Closed, ..session.clone() };
@@ -96,6 +101,13 @@ pub fn take_back(state: &State, session: &Session) {
         sweep_quietly(state, &tree, session.uid)
     })();
     if let Err(error) = undone {
+        complain(state, session.uid, &error);
+    }
+}
+
+/// Gives the leader back the rlimits and the OOM score that it had before.
+pub fn restore_limits(state: &State, session: &Session) {
+    for error in limits::restore(session.leader.pid, &session.previous) {
         complain(state, session.uid, &error);
     }
 }
@@ -126,7 +138,8 @@ pub fn sweep_quietly(state: &State, tree: &Tree, uid: u32) -> Result<()> {
 
 fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Result<Vec<Residue>> {
     let end = Instant::now() + budget;
-    let mut ids = [Session::ids(state, uid), tree.sessions(uid)].concat();
+    Session::forget_unfinished(state, uid);
+    let mut ids = [Session::list(state, uid)?, tree.sessions(uid)].concat();
     ids.sort_unstable();
     ids.dedup();
     let mut removed = Vec::new();
@@ -137,7 +150,7 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
             in_use = true;
             break;
         }
-        let record = Session::read(state, uid, &id);
+        let record = Session::load(state, uid, &id)?;
         let reason = match &record {
             // Its cgroups are elsewhere: a gc that looks there removes them.
             Some(session) if !tree.is_of(session.owner, &session.cgroup_root) => {
@@ -250,7 +263,7 @@ pub fn remove_root(state: &State, tree: &Tree) -> Result<()> {
 pub fn forget_unused(state: &State, uid: u32, leader: Leader) {
     let own = [std::process::id(), leader.pid];
     let forgotten = state.lock(uid, LOCK_PATIENCE).and_then(|_lock| {
-        match Session::ids(state, uid).is_empty() && namespace::pinned(state, uid)?.is_none() {
+        match Session::list(state, uid)?.is_empty() && namespace::pinned(state, uid)?.is_none() {
             true => {
                 if !keeps_slice(&Tree::of_host(&mounted()?, ""), uid, &own) {
                     loopback::release(state, uid)?;

@@ -28,8 +28,8 @@ pub(super) fn look(state: &State, cgroup_root: &str) -> Vec<Finding> {
     let outside = misplaced::outside(&trees, &uids);
     findings.extend(outside.into_iter().map(|(uid, processes)| finding(uid, &processes)));
     for uid in uids {
-        let leaders: Vec<u32> =
-            teardown::live_sessions(state, uid).iter().map(|session| session.leader.pid).collect();
+        let Ok(sessions) = teardown::live_sessions(state, uid) else { continue };
+        let leaders: Vec<u32> = sessions.iter().map(|session| session.leader.pid).collect();
         for tree in &trees {
             let strangers = misplaced::strangers(tree, uid, &leaders);
             findings.extend((!strangers.is_empty()).then(|| inside(uid, &strangers)));
