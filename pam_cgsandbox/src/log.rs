@@ -28,16 +28,17 @@ impl Failure {
 
     /// Logs it. `enforced` is what is left of the sandbox, where the login goes on.
     pub fn log(&self, event: &str, pam: &PamHandle, enforced: &str) {
-        let fields = [
-            ("user", &*login::text::<User>(pam)),
-            ("service", &login::text::<Service>(pam)),
-            ("rhost", &login::text::<RHost>(pam)),
-            ("enforced", enforced),
-            ("operation", self.operation),
-            ("object", &self.object),
-            ("cause", &self.cause),
-        ];
-        write(ERR, event, &fields);
+        self.log_with(event, pam, &[("enforced", enforced)]);
+    }
+
+    /// Logs it, with `more` of what is known.
+    pub fn log_with(&self, event: &str, pam: &PamHandle, more: &[(&str, &str)]) {
+        let (user, service, rhost) =
+            (login::text::<User>(pam), login::text::<Service>(pam), login::text::<RHost>(pam));
+        let who = [("user", &*user), ("service", &*service), ("rhost", &*rhost)];
+        let why =
+            [("operation", self.operation), ("object", &*self.object), ("cause", &*self.cause)];
+        write(ERR, event, &[&who, more, &why].concat());
     }
 }
 

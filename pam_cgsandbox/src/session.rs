@@ -61,9 +61,8 @@ fn begin(pam: &mut PamHandle, uid: u32, user: &str, given: &Arguments) -> Result
     if login::has_opened(pam) || !login::set_opened(pam, true) {
         return Err(Failure::of("keep", "session", "one is open already, or no memory"));
     }
-    // No other open of this process is in the same nanosecond since boot.
-    let now = clock_gettime(ClockId::Boottime);
-    let ticket = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
+    // No other open of this process is in the same nanosecond.
+    let ticket = since_boot();
     let mut current = login::of_process();
     match &mut *current {
         Some(other) if other.uid == uid && other.host.is_some() => {
@@ -165,7 +164,17 @@ pub fn close(pam: &mut PamHandle, words: &[&CStr]) -> Outcome {
     // One that could not return refuses every other user.
     login::of_process().take_if(|_| !closed.as_ref().is_err_and(|failure| failure.stranded));
     closed.map_err(|failure| {
-        failure.log("session_close", pam, "");
+        // What the helper would have logged and this process knows too.
+        let ms = since_boot().saturating_sub(ticket) / 1_000_000;
+        let duration = format!("{}.{:03}", ms / 1000, ms % 1000);
+        let known = [("uid", &*uid.to_string()), ("duration", &*duration)];
+        failure.log_with("session_close", pam, &known);
         Login::Deny
     })
+}
+
+/// Nanoseconds, suspend included.
+fn since_boot() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
