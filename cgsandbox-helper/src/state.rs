@@ -18,9 +18,11 @@
 //! loopback/pool         what those are from, as long as there are any
 //! loopback/peers        there if anybody is known to reach another's
 //! loopback/programs     the ids of the BPF programs that are in use
+//! forgotten/UID         bytes of the user's in tmpfs that are counted nowhere any more
 //! slice/UID             what was set for the user's slice, with systemd
 //! ```
 
+use std::ffi::CString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
@@ -29,11 +31,13 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use cgsandbox_protocol::{Login, STATE_DIR, on_error_of};
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags, statx};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
 use crate::config::Sources;
 use crate::error::{Error, Result};
+use crate::{kernel_file, namespace};
 
 /// A handle on the state directory.
 #[derive(Debug, Clone)]
@@ -63,10 +67,86 @@ impl State {
     pub fn prepare(&self) -> Result<()> {
         make_directory(&self.directory)?;
         self.must_be_roots_own()?;
+        self.mount_own()?;
         for name in ["lock", "user"] {
             make_directory(&self.directory.join(name))?;
         }
         Ok(())
+    }
+
+    /// Mounts a tmpfs of its own over the directory while nothing is in it: users may be able to
+    /// fill `/run` (Debian's screen makes a directory there that all may write to), and then no
+    /// login could be noted.
+    ///
+    /// What an older version has left stays in sight, until the next boot. A process in a service's
+    /// mount namespace, as that of cgsandbox-gc.service, whose mounts nobody else would see, mounts
+    /// it in the host's: from there it arrives in the service's too.
+    fn mount_own(&self) -> Result<()> {
+        if self.is_mount()? || !names_in(&self.directory).is_empty() {
+            return Ok(());
+        }
+        let name = self.directory.display();
+        let about = |error: Errno| Error::os("look at", &name)(error);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(&self.directory, flags, Mode::empty()).map_err(about)?;
+        // Another first login may be here too. This waits for one mount(2), and users have no way
+        // to hold it.
+        retry_on_intr(|| rustix::fs::flock(&directory, FlockOperation::LockExclusive))
+            .map_err(about)?;
+        if self.is_mount()? || !names_in(&self.directory).is_empty() {
+            return Ok(());
+        }
+        if !is_slave("/run", &kernel_file::mountinfo()?) {
+            return self.mount_tmpfs().map(drop);
+        }
+        let is_mounted = namespace::in_hosts(|| self.mount_tmpfs())?;
+        match is_mounted == self.is_mount()? {
+            true => Ok(()),
+            false => Err(Error::new("see the tmpfs at", &name, "it is in the host's view alone")),
+        }
+    }
+
+    /// False where mounts are not allowed: then the directory has to do.
+    fn mount_tmpfs(&self) -> Result<bool> {
+        let name = self.directory.display();
+        let failed = |error: Errno| Error::os("mount a tmpfs over", &name)(error);
+        let options = format!("mode=0700,size=10%{}", self.label());
+        let options = CString::new(options).map_err(|cause| Error::new("mount", &name, cause))?;
+        let hardened = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        match mount("cgsandbox", &self.directory, "tmpfs", hardened, options.as_c_str()) {
+            Ok(()) => mount_change(&self.directory, MountPropagationFlags::PRIVATE)
+                .map(|()| true)
+                .map_err(failed),
+            Err(Errno::PERM | Errno::ACCESS) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Whether something is mounted over the directory. Linux 5.8 tells so itself; before, a bind
+    /// mount of the directory itself is not seen.
+    fn is_mount(&self) -> Result<bool> {
+        let about = |error: Errno| Error::os("look at", self.directory.display())(error);
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let look = |path: &Path| statx(CWD, path, flags, StatxFlags::BASIC_STATS).map_err(about);
+        let own = look(&self.directory)?;
+        if own.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
+            return Ok(own.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+        }
+        let parent = look(self.directory.parent().unwrap_or(Path::new("/")))?;
+        Ok((own.stx_dev_major, own.stx_dev_minor) != (parent.stx_dev_major, parent.stx_dev_minor))
+    }
+
+    /// With SELinux, the option by which the mount has the label that the directory has.
+    fn label(&self) -> String {
+        let mut label = [0; 256];
+        let length = rustix::fs::getxattr(&self.directory, "security.selinux", &mut label[..]);
+        let label = length.ok().and_then(|length| label.get(..length));
+        let label = label.and_then(|label| std::str::from_utf8(label).ok());
+        let label = label.map(|label| label.trim_end_matches('\0'));
+        match label.filter(|label| !label.is_empty() && !label.contains('"')) {
+            Some(label) => format!(",rootcontext=\"{label}\""),
+            None => String::new(),
+        }
     }
 
     /// Refuses a directory that others could have put something into; none at all is fine.
@@ -202,6 +282,22 @@ impl State {
         self.directory.join("roots")
     }
 
+    /// How many bytes of a user's in tmpfs files are counted nowhere any more, since boot.
+    pub fn forgotten_memory(&self, uid: u32) -> u64 {
+        let text = std::fs::read_to_string(self.forgotten(uid)).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
+    /// Notes how many those are.
+    pub fn note_forgotten_memory(&self, uid: u32, bytes: u64) -> Result<()> {
+        make_directory(&self.directory.join("forgotten"))?;
+        self.write(&self.forgotten(uid), format!("{bytes}\n").as_bytes())
+    }
+
+    fn forgotten(&self, uid: u32) -> PathBuf {
+        self.directory.join("forgotten").join(uid.to_string())
+    }
+
     /// Writes `content` to `path` so that a reader sees all of it or nothing.
     pub fn write(&self, path: &Path, content: &[u8]) -> Result<()> {
         let failed = |cause: std::io::Error| Error::os("write", path.display())(cause);
@@ -253,6 +349,15 @@ impl State {
             let _ = file.write_all(&vec![b'.'; usize::try_from(count).unwrap_or(1)]);
         }
     }
+}
+
+/// Whether the mount at `point` gets what another namespace mounts, and passes nothing on to it
+/// ("master:" in proc_pid_mountinfo(5)).
+fn is_slave(point: &str, mountinfo: &str) -> bool {
+    let at_point = mountinfo.lines().filter(|line| line.split(' ').nth(4) == Some(point));
+    at_point.last().is_some_and(|line| {
+        line.split(' ').skip(6).take_while(|it| *it != "-").any(|it| it.starts_with("master:"))
+    })
 }
 
 fn held_too_long(path: &Path) -> Error {

@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// How long the clean-up after a logout may take; the next login or `gc` goes on with it.
 const SWEEP_BUDGET: Duration = Duration::from_millis(500);
 
-/// So little memory in tmpfs files, in bytes, is not worth keeping a user's cgroup for.
+/// So little memory in tmpfs files, in bytes, is not worth keeping a user's cgroup for: of all of a
+/// user's logins since boot together.
 const SHARED_MEMORY_TO_FORGET: u64 = 256 << 10;
 
 /// How long to wait for a user's lock when there is no deadline to keep.
@@ -200,7 +201,7 @@ fn remove_ended(state: &State, tree: &Tree, uid: u32, budget: Duration) -> Resul
         (false, false) => remove_user(state, tree, uid, &spared)?,
         // The configuration has another root since: without a record nothing leads to this one.
         (false, true) => {
-            remove_cgroups(tree, uid)?;
+            remove_cgroups(state, tree, uid)?;
             remove_root(state, tree)?;
         }
     }
@@ -231,7 +232,7 @@ fn remove_user(state: &State, tree: &Tree, uid: u32, ending: &[u32]) -> Result<(
         loopback::release(state, uid)?;
         systemd::forget(state, uid);
     }
-    remove_cgroups(tree, uid)?;
+    remove_cgroups(state, tree, uid)?;
     Session::forget_user(state, uid).map(drop)
 }
 
@@ -243,8 +244,14 @@ fn keeps_slice(tree: &Tree, uid: u32, ending: &[u32]) -> bool {
 
 /// Files in tmpfs and shared memory outlive their makers. As long as the user's cgroup is there
 /// they count in it; with a new one for each login they would count nowhere.
-fn remove_cgroups(tree: &Tree, uid: u32) -> Result<()> {
-    if account::shared_memory(tree, uid).is_none_or(|bytes| bytes < SHARED_MEMORY_TO_FORGET) {
+fn remove_cgroups(state: &State, tree: &Tree, uid: u32) -> Result<()> {
+    let left = account::shared_memory(tree, uid).unwrap_or(0);
+    let forgotten = state.forgotten_memory(uid) + left;
+    if left == 0 || forgotten < SHARED_MEMORY_TO_FORGET {
+        // Noted first: a crash in between counts it twice and not never.
+        if left > 0 {
+            state.note_forgotten_memory(uid, forgotten)?;
+        }
         tree.remove_user(uid)?;
     }
     Ok(())

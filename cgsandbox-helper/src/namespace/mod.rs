@@ -84,6 +84,13 @@ fn build(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<Owned
     Ok(namespace)
 }
 
+/// Does `work` in the mount namespace of the host, which its first process is in, and comes back.
+pub fn in_hosts<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let path = "/proc/1/ns/mnt";
+    let host = File::open(path).map(OwnedFd::from).map_err(Error::os("open", path))?;
+    within(&host, work)
+}
+
 /// Does `work` in `namespace` and comes back.
 fn within<T>(namespace: &OwnedFd, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let host = own_namespace()?;
