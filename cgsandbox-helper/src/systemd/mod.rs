@@ -52,9 +52,9 @@ pub fn is_manager() -> bool {
 /// systemd's version as it tells it; an error where it cannot be asked.
 pub fn version() -> Result<String> {
     let arguments = (MANAGER, "Version");
-    let bus = Bus::connect(ANSWER)?;
+    let mut bus = Bus::connect(ANSWER)?;
     let answer = bus.call(MANAGER_PATH, "org.freedesktop.DBus.Properties", "Get", &arguments)?;
-    let value: OwnedValue = answer.body().deserialize().map_err(not_understood)?;
+    let value: OwnedValue = answer.read().map_err(not_understood)?;
     String::try_from(value).map_err(not_understood)
 }
 
@@ -243,7 +243,7 @@ impl<'a> Manager<'a> {
         }
         let bus = self.bus()?;
         let answer = bus.call(MANAGER_PATH, MANAGER, "GetUnitByPID", &member)?;
-        let unit: OwnedObjectPath = answer.body().deserialize().map_err(not_understood)?;
+        let unit: OwnedObjectPath = answer.read().map_err(not_understood)?;
         bus.call(unit.as_str(), UNIT, "SetProperties", &(true, settings))?;
         let mut applied = Applied { missing: unfit(&unknown), overridden: Vec::new() };
         applied.missing.extend(self.settle(&ours(attributes, &applied), Some(leaf)));
@@ -258,7 +258,7 @@ impl<'a> Manager<'a> {
         format!("user-{}.slice", self.uid)
     }
 
-    fn bus(&mut self) -> Result<&Bus> {
+    fn bus(&mut self) -> Result<&mut Bus> {
         let bus = match self.bus.take() {
             Some(bus) => bus,
             None => Bus::connect(self.patience)?,
