@@ -18,8 +18,8 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use zbus::zvariant::serialized::{Context, Data};
-use zbus::zvariant::{DynamicType, Endian, ObjectPath, Type, Value, to_bytes};
+use zvariant::serialized::{Context, Data};
+use zvariant::{DynamicType, Endian, ObjectPath, Type, Value, to_bytes};
 
 use crate::error::{Error, Result};
 
@@ -74,7 +74,7 @@ pub struct Answer {
 
 impl Answer {
     /// The first of them, or all as a tuple.
-    pub fn read<T: DeserializeOwned + Type>(&self) -> zbus::zvariant::Result<T> {
+    pub fn read<T: DeserializeOwned + Type>(&self) -> zvariant::Result<T> {
         // A body begins where 8 divides, so its own offsets align as the message's do.
         let data = Data::new(self.body.as_slice(), Context::new_dbus(self.endian, 0));
         data.deserialize().map(|(value, _)| value)
@@ -109,8 +109,8 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-impl From<zbus::zvariant::Error> for Failure {
-    fn from(error: zbus::zvariant::Error) -> Self {
+impl From<zvariant::Error> for Failure {
+    fn from(error: zvariant::Error) -> Self {
         Failure::Broken(error.to_string())
     }
 }
@@ -325,7 +325,7 @@ mod tests {
             (REPLY_SERIAL, serial.into()),
             (ERROR_NAME, "org.freedesktop.systemd1.NoSuchUnit".into()),
             (7, DESTINATION.into()),
-            (SIGNATURE, zbus::zvariant::Signature::Str.into()),
+            (SIGNATURE, zvariant::Signature::Str.into()),
         ];
         let header = (b'l', kind, 1_u8, 1_u8, body.len() as u32, 77_u32, fields);
         let mut message = to_bytes(context, &header).unwrap().bytes().to_vec();

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
+use zvariant::{OwnedObjectPath, OwnedValue, Value};
 
 use crate::cgroup::{Attribute, Membership, Owner, Tree, Unfit, attributes, stands};
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ pub const SLICE: &str = "cgsandbox.slice";
 
 /// Has systemd make the cgroup that helpers run in, where it is not there yet.
 pub fn start_slice() -> Result<()> {
-    let bus = Bus::connect(ANSWER)?;
+    let mut bus = Bus::connect(ANSWER)?;
     bus.call(MANAGER_PATH, MANAGER, "StartUnit", &(SLICE, "replace")).map(drop)
 }
 

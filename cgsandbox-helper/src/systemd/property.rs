@@ -1,6 +1,6 @@
 //! Limits in systemd's words: the properties of systemd.resource-control(5).
 
-use zbus::zvariant::Value;
+use zvariant::Value;
 
 use crate::cgroup::Attribute;
 
