@@ -7,6 +7,7 @@ use cgsandbox_protocol::Reply;
 use crate::audit::{Event, Level};
 use crate::cgroup::Membership;
 use crate::channel::Channel;
+use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::session::{Leader, Session, Stage};
 use crate::state::State;
@@ -21,20 +22,20 @@ pub fn close(
     uid: u32,
     ticket: u64,
     leader: Leader,
-    deadline_ms: u64,
+    deadline: Deadline,
 ) -> Result<()> {
     let state = State::of_host();
     // Only the process that opened a session finds it. An open whose helper died before it
     // wrote the record has left empty directories at most.
     match Session::opened_by(&state, uid, leader, ticket)? {
         Some(session) if session.stage == Stage::Opening => teardown::take_back(&state, &session),
-        Some(session) => end(&state, session, Duration::from_millis(deadline_ms / 2))?,
+        Some(session) => end(&state, session, deadline)?,
         None => teardown::forget_unused(&state, uid, leader),
     }
     channel.reply(&Reply::Closed, &[])
 }
 
-fn end(state: &State, mut session: Session, patience: Duration) -> Result<()> {
+fn end(state: &State, mut session: Session, deadline: Deadline) -> Result<()> {
     let host_tree = teardown::tree_of(&session)?;
     let (tree, uid) = (&host_tree, session.uid);
     // First the leader, and this process, which it spawned from inside: from here on they
@@ -54,7 +55,7 @@ fn end(state: &State, mut session: Session, patience: Duration) -> Result<()> {
     let left = tree.wait_for_end(uid, &session.leaf, &own, PATIENCE);
     session.closed(teardown::usage(tree, &session)).with("processes_left", left).send(state);
 
-    let _lock = state.lock(uid, patience)?;
+    let _lock = state.lock(uid, deadline.patience())?;
     session.stage = Stage::Closed;
     session.keep(state)?;
     teardown::sweep_quietly(state, tree, uid)

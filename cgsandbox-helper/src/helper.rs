@@ -7,6 +7,7 @@ use cgsandbox_protocol::Request;
 
 use crate::audit::{Event, Level};
 use crate::channel::Channel;
+use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::state::State;
 use crate::{close, open};
@@ -36,12 +37,12 @@ fn serve(channel: &Channel) -> Result<()> {
     let leader = channel.leader()?;
     match channel.request()? {
         Request::Open { user, service, tty, rhost, config, ticket, deadline_ms } => {
-            let login =
-                open::Login { user, service, tty, rhost, config, ticket, deadline_ms, leader };
+            let deadline = Deadline::of_request(deadline_ms);
+            let login = open::Login { user, service, tty, rhost, config, ticket, deadline, leader };
             open::open(channel, &login)
         }
         Request::Close { uid, ticket, deadline_ms } => {
-            close::close(channel, uid, ticket, leader, deadline_ms)
+            close::close(channel, uid, ticket, leader, Deadline::of_request(deadline_ms))
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod channel;
 pub mod close;
 pub mod command;
 pub mod config;
+mod deadline;
 pub mod doctor;
 pub mod error;
 pub mod explain;

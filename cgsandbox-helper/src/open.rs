@@ -11,6 +11,7 @@ use crate::cgroup::{Membership, Tree, Unfit, mounted};
 use crate::channel::Channel;
 use crate::config::value::{HidePid, OnLogout};
 use crate::config::{self, Load, Sources};
+use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::loopback::Given;
@@ -18,7 +19,7 @@ use crate::loopback::address::Address;
 use crate::plan::{Enforcement, Sandbox};
 use crate::policy::{Choice, Match, Mentioned, Policy, Subject};
 use crate::refusal::Refusal;
-use crate::session::{Leader, Session, Stage, USER_MANAGER, boot_ms, command_of};
+use crate::session::{Leader, Session, Stage, USER_MANAGER, command_of};
 use crate::state::{Lock, State};
 use crate::systemd::{Applied, Overridden};
 use crate::{account, limits, loopback, namespace, subject, systemd, tasks, teardown};
@@ -38,26 +39,10 @@ pub struct Login {
     pub config: String,
     /// The module's name for this open.
     pub ticket: u64,
-    /// How long the module waits, in milliseconds.
-    pub deadline_ms: u64,
+    /// How long the module waits.
+    pub deadline: Deadline,
     /// The process that logs in, from the kernel.
     pub leader: Leader,
-}
-
-impl Login {
-    /// How long it has waited since this process was started for it, in seconds, where an
-    /// administrator would want to know.
-    pub fn waited(&self) -> Option<String> {
-        let started = Leader::of(std::process::id()).ok()?.start * 1000;
-        let waited = boot_ms().checked_sub(started / rustix::param::clock_ticks_per_second())?;
-        (waited > 1000).then(|| format!("{}.{:03}", waited / 1000, waited % 1000))
-    }
-
-    /// How long to wait for others: the rest of the module's deadline must do for the
-    /// work itself, and for taking it back.
-    pub fn patience(&self) -> Duration {
-        Duration::from_millis(self.deadline_ms / 2)
-    }
 }
 
 /// What a login is to get, and the host that it is to get it on.
@@ -129,7 +114,7 @@ fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Resul
     if is_nested(state, &host.tree, login)? {
         return stay_inside(login);
     }
-    let patience = login.patience();
+    let patience = login.deadline.patience();
     if host.hidepid(&confined.profile) != HidePid::Off {
         host.no_procfs = namespace::make_store(state, patience)?;
     }
@@ -169,7 +154,7 @@ fn lift(state: &State, uid: u32, login: &Login) -> Result<()> {
         return Ok(());
     }
     // Three may have to be waited for.
-    let patience = login.patience() / 3;
+    let patience = login.deadline.patience() / 3;
     let _lock = state.lock(uid, patience)?;
     // What another PAM line's configuration set for sessions that are open is not this one's.
     if teardown::live_sessions(state, uid)?.iter().any(|session| session.config != login.config) {
@@ -251,10 +236,10 @@ fn policy_in_force(
 fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<Built, Refusal> {
     let Decided { sandbox, host, policy, sharing } = decided;
     let (uid, tree) = (sandbox.subject.uid, &host.tree);
-    let lock = state.lock(uid, login.patience())?;
+    let lock = state.lock(uid, login.deadline.patience())?;
     // Most logins find nothing of the user's, and need not look through it.
     if state.user(uid).exists() || tree.has_user(uid) {
-        teardown::sweep(state, tree, uid, login.patience() / 2);
+        teardown::sweep(state, tree, uid, login.deadline.patience() / 2);
     }
     if let Some(max) = sandbox.max_logins
         && login.service != USER_MANAGER
@@ -263,7 +248,7 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
         return Err(Refusal::TooManyLogins { max });
     }
     let mut session = new_session(state, &sandbox, tree, login)?;
-    let mut back_end = BackEnd::of(state, tree, uid, login.patience());
+    let mut back_end = BackEnd::of(state, tree, uid, login.deadline.patience());
     session.leaf = back_end.leaf_of(&session)?;
     session.keep(state)?;
     let built = (|| {
@@ -277,7 +262,8 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
             return Err(Refusal::TasksFull(full));
         }
         // Before any of the user's processes could have a socket.
-        let address = localhost(state, tree, &policy, &sandbox, login.patience(), &mut applied)?;
+        let address =
+            localhost(state, tree, &policy, &sandbox, login.deadline.patience(), &mut applied)?;
         let namespace = match sandbox.hidepid {
             // Who is logged in already has one: the user's sessions see the same mounts.
             HidePid::Off if namespace::pinned(state, uid)?.is_none() => None,
@@ -401,7 +387,7 @@ fn hand_over(channel: &Channel, state: &State, login: &Login, built: Built) -> R
                 .with_some("address", address.map(|address| address.v4))
                 .with_some("overridden", Overridden::names(&overridden))
                 .with_some("manager", manager.map(|_| "outside"))
-                .with_some("waited", login.waited())
+                .with_some("waited", login.deadline.waited())
                 .send(state);
             if let Enforcement::Partial(missing) = &enforcement {
                 Event::new(Level::Warning, "degraded")

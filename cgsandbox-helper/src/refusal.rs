@@ -67,7 +67,7 @@ impl Refusal {
             .with("user", &login.user)
             .with("service", &login.service)
             .with("rhost", &login.rhost)
-            .with_some("waited", login.waited());
+            .with_some("waited", login.deadline.waited());
         let event = match self {
             Refusal::TooManyLogins { max } => {
                 event.with("reason", "max_logins").with("max_logins", max)

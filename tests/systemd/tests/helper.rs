@@ -9,7 +9,8 @@ const SLICE: &str = "cgsandbox.slice";
 fn senders(machine: &Machine, event: &str) -> Vec<String> {
     let uid = machine.uid("alice");
     let journal = "journalctl --quiet --sync; journalctl --quiet --boot -t cgsandbox -o json";
-    let lines = machine.sh(&format!("{journal} | grep -F 'event={event} ' | grep -F ' uid={uid} '"));
+    let lines =
+        machine.sh(&format!("{journal} | grep -F 'event={event} ' | grep -F ' uid={uid} '"));
     let cgroup = |line: &str| {
         let value = line.split("\"_SYSTEMD_CGROUP\":\"").nth(1).unwrap_or_default();
         value.split('"').next().unwrap_or_default().to_owned()
@@ -44,7 +45,9 @@ fn who_has_used_up_the_tasks_is_closed_in_order() {
     let line = machine.wait_log(&["event=session_close", "user=alice"]);
     assert!(line.contains(" cpu_usec=") && line.contains(" tasks_max_hits="), "{line}");
     assert!(!line.contains("reason="), "nobody saw its end: {line}");
-    eventually("sshd is gone", 20.0, || !std::path::Path::new(&format!("/proc/{monitor}")).exists());
+    eventually("sshd is gone", 20.0, || {
+        !std::path::Path::new(&format!("/proc/{monitor}")).exists()
+    });
     machine.sh("pkill -KILL -u alice sleep || true");
     machine.assert_nothing_left();
 }
