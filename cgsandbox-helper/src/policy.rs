@@ -26,6 +26,8 @@ pub struct Policy {
     pub exempt: Match,
     /// The PAM services whose logins are sandboxed.
     pub services: Vec<String>,
+    /// Where each of them is written; none where the default stands.
+    pub(crate) service_origins: BTreeMap<String, Origin>,
     /// Where the users' cgroups are, below the mount point of each hierarchy.
     pub cgroup_root: String,
     /// What the addresses of private localhosts are from.

@@ -18,8 +18,8 @@ pub fn resolve(name: &str, mentioned: &Mentioned<'_>) -> Result<Subject> {
     }
     if mentioned.uids.contains(&subject.uid) {
         // A directory that does not answer leaves the uid a uid.
-        let owner = User::from_name(&subject.uid.to_string()).ok().flatten();
-        subject.uid_is_a_name = owner.is_some_and(|owner| owner.uid.as_raw() != subject.uid);
+        let owner = uid_of(&subject.uid.to_string());
+        subject.uid_is_a_name = owner.is_some_and(|owner| owner != subject.uid);
     }
     Ok(subject)
 }
@@ -56,6 +56,11 @@ pub fn find(user: &str) -> Result<Subject> {
     let uid = user.parse().ok().filter(|_| !known).map(Uid::from_raw);
     let by_uid = uid.and_then(|uid| User::from_uid(uid).ok().flatten());
     resolve_alone(&by_uid.map_or_else(|| user.to_owned(), |user| user.name))
+}
+
+/// The uid of the user of this name, if there is one.
+pub fn uid_of(name: &str) -> Option<u32> {
+    User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
 }
 
 /// This machine's own passwd(5), in which a full name may well be in Latin 1.

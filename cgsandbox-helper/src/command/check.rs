@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Outcome, terminal};
 use crate::config::{self, ConfigErrors, Problem, Severity, SourceText};
+use crate::doctor::lint_for_this_host;
 use crate::loopback::ports::Free;
 use crate::pam_stack::configuration_of_ssh;
 use crate::policy::Policy;
@@ -45,6 +46,7 @@ fn examine(texts: Vec<SourceText>, warnings: Vec<Problem>) -> Result<Findings, C
     }
     problems.extend(config::squattable(&policy, &Free::of_host()));
     problems.extend(config::lint(&policy, &texts, subject::is_known));
+    problems.extend(lint_for_this_host(&policy));
     Ok(Findings { policy: Some(policy), problems, texts })
 }
 

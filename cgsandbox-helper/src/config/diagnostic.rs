@@ -282,6 +282,14 @@ impl<'a> Locator<'a> {
         }
     }
 
+    /// The line that has the byte at `at`.
+    pub(super) fn line_of(&self, at: usize) -> &'a str {
+        let text = &*self.source.text;
+        let at = floor_to_char(text, at);
+        let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+        text[start..].lines().next().unwrap_or_default()
+    }
+
     fn column(&self, first: usize, start: usize) -> usize {
         let (at, column) = match self.last.get() {
             (at, column) if (first..=start).contains(&at) => (at, column),

@@ -1,5 +1,9 @@
 //! What a usable configuration hardly means.
 
+mod host;
+
+pub use host::{Facts, lint_for_host};
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;

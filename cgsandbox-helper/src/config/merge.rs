@@ -24,6 +24,7 @@ pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
     let mut on_error = Login::Deny;
     let mut exempt = Match::default();
     let mut services = super::DEFAULT_SERVICES.map(str::to_owned).to_vec();
+    let mut service_origins = BTreeMap::new();
     let mut cgroup_root = super::DEFAULT_CGROUP_ROOT.to_owned();
     let mut pool = Pool::default();
     let mut given: BTreeMap<String, Sourced<Ipv4Addr>> = BTreeMap::new();
@@ -32,7 +33,10 @@ pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
     for layer in layers {
         on_error = layer.on_error.map_or(on_error, |login| login.value);
         exempt = layer.exempt.unwrap_or(exempt);
-        services = layer.services.unwrap_or(services);
+        if let Some(named) = layer.services {
+            services = named.iter().map(|service| service.value.clone()).collect();
+            service_origins = named.into_iter().map(|it| (it.value, it.origin)).collect();
+        }
         cgroup_root = layer.cgroup_root.unwrap_or(cgroup_root);
         pool.v4 = layer.loopback_pool.unwrap_or(pool.v4);
         pool.v6 = layer.loopback_prefix.unwrap_or(pool.v6);
@@ -58,7 +62,17 @@ pub(super) fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Policy {
         }
     }
     let addresses = addresses(&pool, given, problems);
-    Policy { on_error, exempt, services, cgroup_root, pool, addresses, profiles, rules }
+    Policy {
+        on_error,
+        exempt,
+        services,
+        service_origins,
+        cgroup_root,
+        pool,
+        addresses,
+        profiles,
+        rules,
+    }
 }
 
 /// What users were given explicitly, in the pool and each to one user only.

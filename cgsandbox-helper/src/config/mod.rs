@@ -18,7 +18,7 @@ pub mod value;
 
 pub(crate) use diagnostic::did_you_mean;
 pub use diagnostic::{ConfigErrors, Origin, Problem, Severity, SourceText, Sourced};
-pub use lint::{collisions, lint, squattable};
+pub use lint::{Facts, collisions, lint, lint_for_host, squattable};
 pub use source::Sources;
 
 use std::path::Path;

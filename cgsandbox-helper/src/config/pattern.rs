@@ -22,8 +22,11 @@ fn who(text: &str) -> Result<Who, Invalid> {
     if text.is_empty() || text.len() > LONGEST || text.trim() != text {
         return Err(nobody(text, "write \"user\", \"@group\", \"1000:1999\" or \"*\""));
     }
-    if text.chars().any(|char| char.is_control() || char == '/') {
-        return Err(nobody(text, "no name has control characters or slashes"));
+    if text.chars().any(char::is_control) {
+        return Err(nobody(
+            text,
+            "no name has control characters; in \" \" a backslash is written twice",
+        ));
     }
     match text {
         "*" => Ok(Who::Everyone),
@@ -35,7 +38,10 @@ fn who(text: &str) -> Result<Who, Invalid> {
             Err(nobody(text, "netgroups are not supported; name a group: \"@staff\""))
         }
         _ if text.starts_with('@') => group(&text[1..]),
-        _ if text.contains(':') => uids(text),
+        _ if text.contains(':') => match of_other_notation(text) {
+            Some(meant) => Err(nobody(text, format!("did you mean \"{meant}\"?"))),
+            None => uids(text),
+        },
         _ if text.contains(['*', '?', '[']) => glob(text),
         _ if looks_like_range(text) => {
             Err(nobody(text, format!("uid ranges are written \"{}\"", text.replace('-', ":"))))
@@ -53,6 +59,16 @@ fn group(name: &str) -> Result<Who, Invalid> {
         return Err(nobody(&format!("@{name}"), help));
     }
     Ok(Who::Group(name.to_owned()))
+}
+
+/// What is written `group:staff`, `g:staff` or `user:alice` elsewhere, as in setfacl(1).
+fn of_other_notation(text: &str) -> Option<String> {
+    let (kind, name) = text.split_once(':').filter(|(_, name)| !name.is_empty())?;
+    match kind.trim() {
+        "group" | "g" | "gid" => Some(format!("@{}", name.trim())),
+        "user" | "u" | "uid" => Some(name.trim().to_owned()),
+        _ => None,
+    }
 }
 
 fn uids(text: &str) -> Result<Who, Invalid> {

@@ -44,7 +44,7 @@ pub(super) struct Layer {
     pub version: Option<Origin>,
     pub on_error: Option<Sourced<Login>>,
     pub exempt: Option<Match>,
-    pub services: Option<Vec<String>>,
+    pub services: Option<Vec<Sourced<String>>>,
     pub cgroup_root: Option<String>,
     pub loopback_pool: Option<Network4>,
     pub loopback_prefix: Option<Ipv6Addr>,
@@ -136,10 +136,9 @@ impl Reader<'_> {
         self.scalar(value, one).map(|version| version.origin)
     }
 
-    fn services(&mut self, value: &Value<'_>) -> Vec<String> {
+    fn services(&mut self, value: &Value<'_>) -> Vec<Sourced<String>> {
         let services = self.list(value, "PAM services: [\"sshd\"]");
-        let read = services.iter().filter_map(|value| self.text(value, place::service));
-        read.map(|service| service.value).collect()
+        services.iter().filter_map(|value| self.text(value, place::service)).collect()
     }
 
     fn addresses(&mut self, value: &Value<'_>) -> BTreeMap<String, Sourced<Ipv4Addr>> {

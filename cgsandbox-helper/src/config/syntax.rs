@@ -53,7 +53,7 @@ fn problem(
         }
         return problem;
     }
-    match remedy(error.message()) {
+    match remedy(error.message(), locator.line_of(span.start)) {
         Some(remedy) => problem.help(remedy),
         None => problem,
     }
@@ -93,8 +93,14 @@ fn first_header(text: &str, span: &Range<usize>) -> Option<usize> {
     None
 }
 
-fn remedy(message: &str) -> Option<&'static str> {
-    if message.contains("must be quoted") {
+/// What mends a mistake that the parser calls `message`, in the line `written`.
+fn remedy(message: &str, written: &str) -> Option<&'static str> {
+    let after = |sign| written.split_once(sign).map_or("", |(_, value)| value.trim_start());
+    if message.contains("escape") || message.contains("unicode value") {
+        Some("a backslash in \" \" is written twice; or use single quotes: 'DOM\\alice'")
+    } else if message.contains("must be quoted") && after('=').starts_with(['*', '@', '!']) {
+        Some("put it in quotes: match = \"*\", match = \"@staff\"")
+    } else if message.contains("must be quoted") {
         Some("put it in quotes: \"2G\"; only whole numbers, true and false go without")
     } else if message.contains("string") {
         Some("a string begins and ends with \" on one line")

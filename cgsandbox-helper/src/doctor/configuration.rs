@@ -3,8 +3,10 @@
 use cgsandbox_protocol::Login;
 
 use super::Finding;
-use crate::config::{self, ConfigErrors, DEFAULT_CGROUP_ROOT, Load, Sources};
+use crate::config::value::CpuSet;
+use crate::config::{self, ConfigErrors, DEFAULT_CGROUP_ROOT, Facts, Load, Problem, Sources};
 use crate::loopback::ports::Free;
+use crate::pam_stack::Directories;
 use crate::policy::Policy;
 use crate::state::State;
 use crate::subject;
@@ -95,6 +97,7 @@ fn warnings(sources: &Sources) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(CONFIGURATION, format!("no errors in {files}"))];
     let mut doubtful = config::lint(&policy, &texts, subject::is_known);
     doubtful.extend(config::squattable(&policy, &Free::of_host()));
+    doubtful.extend(lint_for_this_host(&policy));
     findings.extend(doubtful.iter().map(|problem| {
         let finding = Finding::note(CONFIGURATION, problem.without_help().to_string());
         match &problem.help {
@@ -103,6 +106,21 @@ fn warnings(sources: &Sources) -> Vec<Finding> {
         }
     }));
     findings
+}
+
+/// Warnings about what the configuration speaks of and this host does not have.
+pub(crate) fn lint_for_this_host(policy: &Policy) -> Vec<Problem> {
+    let present = std::fs::read_to_string("/sys/devices/system/cpu/present").ok();
+    let about = rustix::system::sysinfo();
+    let facts = Facts {
+        uid_of: &subject::uid_of,
+        services: Directories::of_host().files(),
+        exists: &|path| std::path::Path::new(path).exists(),
+        cpus: present.and_then(|list| CpuSet::of_list(&list)),
+        memory: about.totalram as u64 * u64::from(about.mem_unit),
+        swap: about.totalswap > 0,
+    };
+    config::lint_for_host(policy, &facts)
 }
 
 fn told(errors: &ConfigErrors) -> impl Iterator<Item = Finding> {

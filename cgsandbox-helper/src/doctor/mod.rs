@@ -14,6 +14,7 @@ mod pam;
 mod sshd;
 mod state;
 
+pub(crate) use configuration::lint_for_this_host;
 pub(crate) use files::modules;
 pub(crate) use pam::PAM;
 

@@ -98,6 +98,29 @@ fn patterns_fit_whom_they_describe_and_nobody_else() {
 }
 
 #[test]
+fn a_number_is_the_user_of_that_name_before_the_uid() {
+    assert_eq!(winner(&["\"*\"", "\"1001\""], &alice()), Some(1));
+    let shadowed = Subject { uid_is_a_name: true, ..alice() };
+    assert_eq!(winner(&["\"*\"", "\"1001\""], &shadowed), Some(0));
+    assert_eq!(winner(&["\"*\"", "\"1001:1001\""], &shadowed), Some(1));
+    let named = Subject { name: "1001".into(), uid: 5000, ..alice() };
+    assert_eq!(winner(&["\"*\"", "\"1001\""], &named), Some(1));
+    let given = policy("[loopback_addresses]\n1001 = \"127.64.0.9\"");
+    let is_given = |subject: &Subject| given.given_address(subject).is_some();
+    assert!(is_given(&alice()) && is_given(&named) && !is_given(&shadowed));
+}
+
+#[test]
+fn names_of_all_kinds_are_matched() {
+    for name in ["DOM\\alice", "dom/alice", "alice@dom.example", "first last", "žofie", "a.b-c$"] {
+        let subject = Subject { name: name.into(), ..alice() };
+        assert_eq!(winner(&[&format!("'{name}'")], &subject), Some(0), "{name}");
+        let half: String = name.chars().take(4).collect();
+        assert_eq!(winner(&[&format!("'{half}*'")], &subject), Some(0), "{name}");
+    }
+}
+
+#[test]
 fn a_glob_takes_no_more_than_square_time() {
     let glob = format!("\"{}b\"", "a*".repeat(100));
     let subject = Subject { name: "a".repeat(255), ..alice() };

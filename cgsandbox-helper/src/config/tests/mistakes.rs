@@ -104,7 +104,9 @@ fn patterns_that_describe_nobody() {
         ("web[0-9", "close the bracket"),
         ("web[]", "close the bracket"),
         ("web[!]", "close the bracket"),
-        ("../x", "slashes"),
+        ("group:staff", "did you mean \"@staff\"?"),
+        ("g:staff", "did you mean \"@staff\"?"),
+        ("user:alice", "did you mean \"alice\"?"),
         ("a\\nb", "control"),
     ] {
         let found = problems(&[main_file(&format!("exempt = [\"*\", \"{pattern}\"]"))]);
@@ -190,6 +192,29 @@ fn text_that_is_not_toml() {
     assert!(told[1].starts_with("a.toml:5:1: duplicate key (is first here: a.toml:4)"));
     assert!(told[2].starts_with("a.toml:6:12: duplicate key (is first here: a.toml:2)"));
     assert_eq!(found[2].see.as_ref().unwrap().0.column, 10);
+}
+
+#[test]
+fn what_is_written_elsewhere_is_recognized() {
+    let first = |text: &str| problems(&[main_file(text)]).remove(0).to_string();
+    for text in ["\"DOM\\alice\"", "\"DOM\\ute\"", "\"DOM\\xi\""] {
+        let told = first(&format!("exempt = {text}"));
+        assert!(told.contains("single quotes: 'DOM\\alice'"), "{text}: {told}");
+    }
+    assert!(first("exempt = \"DOM\\bob\"").contains("a backslash is written twice"));
+    for text in ["*", "@staff", "!bob"] {
+        let told = first(&format!("[[rule]]\nmatch = {text}\nprofile = \"p\""));
+        assert!(told.contains("in quotes: match = \"*\""), "{text}: {told}");
+    }
+    let directive = |line: &str| first(&format!("[profile.p]\n{line}"));
+    let told = directive("tasks_max = \"33%\"");
+    assert!(told.contains("is a share, and tasks_max takes a number"), "{told}");
+    for (stack, meant) in
+        [("8192", "\"8M\""), ("\"8192\"", "\"8M\""), ("\"1000:8192\"", "\"1000K\"")]
+    {
+        let told = directive(&format!("limits = {{ stack = {stack} }}"));
+        assert!(told.contains(&format!("KB: write {meant}")), "{stack}: {told}");
+    }
 }
 
 #[test]

@@ -28,6 +28,14 @@ impl Limit {
 
     /// Of `tasks_max`: processes and threads.
     pub(in crate::config) fn tasks(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+        if let Scalar::Text(text) = scalar
+            && text.trim().ends_with('%')
+        {
+            return Err(Invalid::new(
+                format!("\"{text}\" is a share, and tasks_max takes a number"),
+                "write how many processes and threads: tasks_max = 1000",
+            ));
+        }
         match Self::parse(scalar, "tasks")? {
             // PID_MAX_LIMIT; a larger number is refused by pids.max.
             Limit::At(number) if number > 1 << 22 => Err(Invalid::new(

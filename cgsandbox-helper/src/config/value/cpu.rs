@@ -23,6 +23,14 @@ pub enum CpuQuota {
 }
 
 impl CpuQuota {
+    /// Microseconds of processor time per second; none for no limit.
+    pub fn per_second(self) -> Option<u64> {
+        match self {
+            CpuQuota::Infinity => None,
+            CpuQuota::PerSecond(us) => Some(us),
+        }
+    }
+
     pub(in crate::config) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         let integer;
         let text = match scalar {
@@ -99,6 +107,11 @@ impl CpuSet {
     /// Empty for `"all"`: a profile says so to undo what it inherits.
     pub fn ranges(&self) -> &[(u16, u16)] {
         &self.0
+    }
+
+    /// As the kernel lists them in its files.
+    pub fn of_list(text: &str) -> Option<Self> {
+        Self::parse(Scalar::Text(text)).ok()
     }
 
     pub(in crate::config) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {

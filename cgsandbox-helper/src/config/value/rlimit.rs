@@ -190,7 +190,10 @@ impl Unit {
             return Ok(RlimitValue::Infinity);
         }
         let value = match self {
-            Unit::Bytes => return amount::bytes(scalar).map(RlimitValue::At),
+            Unit::Bytes => {
+                let bytes = amount::bytes(scalar).map(RlimitValue::At);
+                return bytes.map_err(|invalid| as_in_limits_conf(scalar).unwrap_or(invalid));
+            }
             Unit::Number => number(scalar),
             Unit::Priority => number(scalar).filter(|priority| *priority <= 99),
             Unit::Seconds => time(scalar, &[("s", 1), ("min", 60), ("h", 3600), ("d", 86400)]),
@@ -227,6 +230,17 @@ impl Unit {
             Unit::Nice => format!("{:+}", 20_i128 - i128::from(value)),
         }
     }
+}
+
+/// Numbers without a unit come from limits.conf(5), which counts in KB.
+fn as_in_limits_conf(scalar: Scalar<'_>) -> Option<Invalid> {
+    let kib = number(scalar)?;
+    let bytes = kib.checked_mul(1024).filter(|bytes| *bytes <= i64::MAX as u64)?;
+    let help = format!(
+        "{kib} in limits.conf is {kib} KB: write \"{}\"; bytes are \"{kib}B\"",
+        amount::in_bytes(bytes)
+    );
+    Some(Invalid::new(format!("{kib} of what? The unit is missing"), help))
 }
 
 /// A whole number of one of `units`, each with how many of the limit's own it is.

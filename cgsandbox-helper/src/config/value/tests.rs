@@ -224,7 +224,7 @@ fn tasks_and_logins_leave_room_for_a_login() {
     accepts(Limit::logins, &[("1", "1"), ("infinity", "infinity")]);
     assert_eq!(Limit::tasks(Scalar::Integer(Some(200))), Ok(Limit::At(200)));
     refuses(Limit::tasks, &[("7", "at least 8"), ("0", "at least 8"), ("4194305", "infinity")]);
-    refuses(Limit::tasks, &[("", "whole"), ("10%", "whole"), ("-1", "whole"), ("1.5", "whole")]);
+    refuses(Limit::tasks, &[("", "whole"), ("10%", "how many"), ("-1", "whole"), ("1.5", "whole")]);
     refuses(Limit::tasks, &[("99999999999999999999999999", "whole")]);
     refuses(Limit::logins, &[("0", "at least 1"), ("x", "whole")]);
     assert!(Limit::tasks(Scalar::Integer(Some(-1))).is_err());
