@@ -113,3 +113,19 @@ fn gc_on_a_clean_host_has_nothing_to_do() {
     assert_json(host.as_root(["cgsandbox", "gc", "--json"]).run().ok());
     host.assert_nothing_left();
 }
+
+#[test]
+fn check_and_doctor_warn_of_a_memory_high_that_stalls() {
+    let policy = "[profile.default]\nmemory_max = \"64M\"\nmemory_high = \"40M\"\n\
+                  memory_swap_max = \"0\"\n";
+    let host = Host::build().user("alice").policy(policy).start();
+    let warning = "without swap a program over memory_high (40M) stands still";
+    let check = host.as_root(["cgsandbox", "check"]).run();
+    assert!(check.stderr.contains(warning), "{check:?}");
+    let doctor = host.as_root(["cgsandbox", "doctor"]).run();
+    let told: Vec<&str> = doctor.stdout.split_whitespace().collect();
+    assert!(told.join(" ").contains(warning), "{}", doctor.stdout);
+    host.set_policy(&policy.replace("40M", "62M"));
+    let check = host.as_root(["cgsandbox", "check"]).run();
+    assert!(!check.stderr.contains("stands still"), "{check:?}");
+}

@@ -87,3 +87,28 @@ fn every_key_is_read() {
         assert!(found.iter().all(|problem| !problem.message.contains("unknown")), "{key}");
     }
 }
+
+#[test]
+fn what_ships_kills_in_time_on_machines_without_swap() {
+    let mut all = vec![("the one that ships".to_owned(), vec![file("cgsandbox.toml", SHIPPED)])];
+    for entry in fs::read_dir(config_dir().join("examples")).unwrap() {
+        let path = entry.unwrap().path().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        all.push((path.clone(), vec![file("cgsandbox.toml", SHIPPED), drop_in(&path, &text)]));
+    }
+    assert!(all.len() >= 4);
+    for (name, texts) in all {
+        for gib in [1, 8, 64] {
+            let facts = Facts {
+                uid_of: &|_| None,
+                services: vec!["sshd".into(), "systemd-user".into()],
+                exists: &|_| true,
+                cpus: None,
+                memory: gib << 30,
+                swap: false,
+            };
+            let warnings = lint_for_host(&parse(&texts).unwrap(), &facts);
+            assert_eq!(warnings, [], "{name} with {gib} GiB");
+        }
+    }
+}
