@@ -98,7 +98,7 @@ _cgsandbox() {
             ;;
         cgsandbox__subcmd__address)
             opts="-h --json --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+            if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -107,12 +107,12 @@ _cgsandbox() {
                     COMPREPLY=()
                     ;;
             esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            mapfile -t COMPREPLY < <(compgen -u -- "${cur}")
             return 0
             ;;
         cgsandbox__subcmd__apply)
             opts="-h --json --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+            if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -121,7 +121,7 @@ _cgsandbox() {
                     COMPREPLY=()
                     ;;
             esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            mapfile -t COMPREPLY < <(compgen -u -- "${cur}")
             return 0
             ;;
         cgsandbox__subcmd__check)
@@ -161,7 +161,7 @@ _cgsandbox() {
             ;;
         cgsandbox__subcmd__doctor)
             opts="-h --json --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+            if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -170,7 +170,7 @@ _cgsandbox() {
                     COMPREPLY=()
                     ;;
             esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            mapfile -t COMPREPLY < <(compgen -u -- "${cur}")
             return 0
             ;;
         cgsandbox__subcmd__enable)
@@ -196,7 +196,7 @@ _cgsandbox() {
             ;;
         cgsandbox__subcmd__explain)
             opts="-h --service --json --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+            if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -212,7 +212,7 @@ _cgsandbox() {
                     COMPREPLY=()
                     ;;
             esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            mapfile -t COMPREPLY < <(compgen -u -- "${cur}")
             return 0
             ;;
         cgsandbox__subcmd__gc)
@@ -385,7 +385,7 @@ _cgsandbox() {
             ;;
         cgsandbox__subcmd__status)
             opts="-h --json --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+            if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -394,7 +394,7 @@ _cgsandbox() {
                     COMPREPLY=()
                     ;;
             esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            mapfile -t COMPREPLY < <(compgen -u -- "${cur}")
             return 0
             ;;
     esac

@@ -68,3 +68,8 @@ complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand help; and not __fish
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand help; and not __fish_seen_subcommand_from check explain status address doctor enable disable apply gc help" -f -a "apply" -d 'Bring who is logged in to what the configuration says now: USER, or everybody'
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand help; and not __fish_seen_subcommand_from check explain status address doctor enable disable apply gc help" -f -a "gc" -d 'Finish what a crash or a kill -9 left of anybody\'s sessions'
 complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand help; and not __fish_seen_subcommand_from check explain status address doctor enable disable apply gc help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand explain" -f -a "(__fish_complete_users)"
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand status" -f -a "(__fish_complete_users)"
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand address" -f -a "(__fish_complete_users)"
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand doctor" -f -a "(__fish_complete_users)"
+complete -c cgsandbox -n "__fish_cgsandbox_using_subcommand apply" -f -a "(__fish_complete_users)"

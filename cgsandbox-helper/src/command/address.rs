@@ -17,18 +17,19 @@ pub(super) fn run(user: &str, as_json: bool) -> Outcome {
         Ok(Some(addresses)) => {
             let [v4, v6] = addresses;
             terminal::say(&match as_json {
-                true => format!("{:#}\n", json!({ "ipv4": v4, "ipv6": v6 })),
+                true => format!("{:#}\n", json!({ "ipv4": v4, "ipv6": v6, "reason": null })),
                 false => format!("{v4}\n{v6}\n"),
             });
             Outcome::Well
         }
         Ok(None) => {
+            let reason = "the machine's localhost: no loopback = \"private\" in the profile";
             match as_json {
-                true => terminal::say("null\n"),
-                false => terminal::complain(&format!(
-                    "cgsandbox address: {user} has the machine's localhost: no loopback = \
-                     \"private\" in the profile\n"
-                )),
+                true => {
+                    let none = json!({ "ipv4": null, "ipv6": null, "reason": reason });
+                    terminal::say(&format!("{none:#}\n"));
+                }
+                false => terminal::complain(&format!("cgsandbox address: {user} has {reason}\n")),
             }
             Outcome::Unwell
         }

@@ -31,6 +31,11 @@ fn the_log_the_status_and_the_command_tell_the_address() {
     let none = host.as_root(["cgsandbox", "address", "bob"]).run();
     assert_eq!(none.status, 1);
     assert!(none.stderr.contains("bob has the machine's localhost"), "{}", none.stderr);
+    let none = host.as_root(["cgsandbox", "address", "bob", "--json"]).run();
+    assert_eq!(none.status, 1);
+    let told: serde_json::Value = serde_json::from_str(&none.stdout).unwrap();
+    assert!(told["ipv4"].is_null() && told["ipv6"].is_null(), "{told}");
+    assert!(told["reason"].as_str().unwrap().contains("no loopback = \"private\""), "{told}");
 }
 
 fn a_changed_policy_reaches_running_sessions(anew: impl Fn(&Host)) {

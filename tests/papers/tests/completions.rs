@@ -14,6 +14,18 @@ fn completions_are_those_of_the_command() {
     }
 }
 
+#[test]
+fn fish_and_zsh_complete_users() {
+    let fish = completions::of(clap_complete::Shell::Fish);
+    let zsh = completions::of(clap_complete::Shell::Zsh);
+    for command in ["explain", "status", "address", "doctor", "apply"] {
+        let line = format!("using_subcommand {command}\" -f -a \"(__fish_complete_users)\"");
+        assert!(fish.contains(&line), "{command}");
+        let part = zsh.split(&format!("({command})\n")).nth(1).unwrap();
+        assert!(part.split(";;").next().unwrap().contains(":_users'"), "{command}");
+    }
+}
+
 /// In a bash as users have it, without the library of completions.
 #[test]
 fn bash_completes_commands_and_options() {
@@ -30,4 +42,11 @@ fn bash_completes_commands_and_options() {
     assert_eq!(complete("cgsandbox exp"), "explain");
     assert_eq!(complete("cgsandbox explain --ser"), "--service");
     assert_eq!(complete("cgsandbox status --js"), "--json");
+    for command in ["explain", "status", "address", "doctor", "apply"] {
+        let users = complete(&format!("cgsandbox {command} roo"));
+        assert!(users.split(' ').any(|user| user == "root"), "{command}: {users}");
+        let users = complete(&format!("cgsandbox {command} --json roo"));
+        assert!(users.split(' ').any(|user| user == "root"), "{command} --json: {users}");
+    }
+    assert_eq!(complete("cgsandbox gc roo"), "");
 }

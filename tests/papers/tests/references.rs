@@ -83,6 +83,25 @@ fn commands_that_are_named_are_there() {
     assert!(seen >= 15, "only {seen}");
 }
 
+/// The journal calls what a unit's program prints by the program's name, which is the ident of the
+/// audit's lines. And without more words errors go where standard output goes: nowhere.
+#[test]
+fn what_units_print_is_not_among_the_lines_of_the_audit() {
+    let mut seen = 0;
+    for kind in ["service", "conf"] {
+        for unit in repository::files("packaging/systemd", kind) {
+            let text = std::fs::read_to_string(&unit).unwrap_or_default();
+            if text.lines().any(|line| line.starts_with("Exec") && line.contains("/cgsandbox ")) {
+                for line in ["SyslogIdentifier=cgsandbox-gc", "StandardError=journal"] {
+                    assert!(text.lines().any(|it| it == line), "{}: {line}", unit.display());
+                }
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 2, "{seen}");
+}
+
 /// Whatever is to be typed, or is run by a unit or by cron, is a command line of ours.
 #[test]
 fn command_lines_are_ones_that_the_command_takes() {

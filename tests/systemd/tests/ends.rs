@@ -97,6 +97,19 @@ fn a_lingering_user_keeps_its_limits_until_it_lingers_no_more() {
     machine.assert_nothing_left();
 }
 
+/// systemd runs "gc" as the last command for a user who is gone.
+#[test]
+fn the_audit_has_no_other_lines() {
+    let machine = machine("");
+    machine.session("alice").logout();
+    let directory = format!("user-runtime-dir@{}.service", machine.uid("alice"));
+    eventually("the last unit of the user's ends", 30.0, || !machine.is_active(&directory));
+    machine.assert_nothing_left();
+    let audit = machine.log();
+    assert!(!audit.is_empty());
+    assert!(audit.iter().all(|line| line.contains("event=")), "{}", audit.join("\n"));
+}
+
 #[test]
 fn what_a_logout_leaves_is_killed_where_the_policy_says_so() {
     let machine = machine("");
