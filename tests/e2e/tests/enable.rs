@@ -342,3 +342,23 @@ fn what_an_administrator_changes_meanwhile_stays() {
     cgsandbox(&host, "disable").ok();
     assert_eq!(host.read(SSHD).unwrap(), format!("# mine\n{before}"));
 }
+
+/// The script that Debian's package manager runs last, with what it calls replaced.
+#[test]
+fn an_installation_ends_with_the_next_step() {
+    let host = host();
+    host.write("/tmp/postinst", include_str!("../../../packaging/deb/libpam-cgsandbox.postinst"));
+    host.sh("mkdir -p /tmp/stubs; ln -sfn /bin/true /tmp/stubs/pam-auth-update");
+    let install = |version: &str| {
+        let script = format!("PATH=/tmp/stubs:$PATH; sh /tmp/postinst configure {version}");
+        host.sh(&script)
+    };
+    let next = "cgsandbox: no login is changed yet. The next step: cgsandbox enable";
+    assert_eq!(install(""), next);
+    // A line that is commented out calls nothing.
+    host.sh(&format!("echo '# {LINE}' >>{SSHD}"));
+    assert_eq!(install("''"), next);
+    cgsandbox(&host, "enable").ok();
+    assert!(install("").starts_with("cgsandbox: enabled already."));
+    assert_eq!(install("0.0.9-1"), "", "an upgrade");
+}
