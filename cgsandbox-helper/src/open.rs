@@ -316,7 +316,12 @@ pub(crate) fn localhost(
         return loopback::withdraw(state, tree, sandbox.subject.uid, patience).map(|()| None);
     };
     match loopback::give(state, tree, policy, &sandbox.subject, wanted, patience)? {
-        Given::Own(address) => Ok(Some(address)),
+        Given::Own { address, no_peers } => {
+            let missing =
+                |error: Error| Unfit { directive: "loopback_peers", why: error.to_string() };
+            applied.missing.extend(no_peers.map(missing));
+            Ok(Some(address))
+        }
         Given::Unsupported(error) => {
             applied.missing.push(Unfit { directive: "loopback", why: error.to_string() });
             Ok(None)

@@ -210,6 +210,14 @@ impl Policy {
         self.profiles.values().any(|resolved| resolved.profile.loopback_peers.is_some())
     }
 
+    /// Whether that depends on who the two are: an owner lets in some, but not all.
+    pub fn has_pairs(&self) -> bool {
+        let peers = self.profiles.values().filter_map(|it| it.profile.loopback_peers.as_ref());
+        peers.into_iter().any(|peers| {
+            !peers.value.0.is_empty() && (!peers.value.has_everybody() || peers.value.leaves_out())
+        })
+    }
+
     /// Who may reach the localhost of `owner`.
     pub fn peers_of(&self, owner: &Subject) -> Option<&Match> {
         Some(&self.profile_of(owner)?.loopback_peers.as_ref()?.value)

@@ -16,7 +16,9 @@
 //! user/UID/loopback     symlink to the user's own IPv4 address
 //! loopback/address/IPV4 symlink to "UID IPV6", whose address it is
 //! loopback/pool         what those are from, as long as there are any
-//! loopback/peers        there if anybody is known to reach another's
+//! loopback/pairs        there if the BPF programs know of users who may reach each other
+//! loopback/open         there if they know of a user whom anybody may reach
+//! loopback/subject/UID  who a user is, for what others let in
 //! loopback/programs     the ids of the BPF programs that are in use
 //! forgotten/UID         bytes of the user's in tmpfs that are counted nowhere any more
 //! slice/UID             what was set for the user's slice, with systemd

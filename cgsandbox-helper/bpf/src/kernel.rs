@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use crate::assembler::Program;
 
 const MAP_CREATE: libc::c_int = 0;
+const MAP_LOOKUP: libc::c_int = 1;
 const MAP_UPDATE: libc::c_int = 2;
 const MAP_DELETE: libc::c_int = 3;
 const MAP_NEXT_KEY: libc::c_int = 4;
@@ -135,6 +136,18 @@ impl MapFd {
         attr.pointer(16, value.as_ptr());
         // SAFETY: key and value outlive the call and are as long as the map's, checked above.
         unsafe { attr.call(MAP_UPDATE) }.map(drop)
+    }
+
+    /// Whether there is anything under `key`.
+    pub fn has<const K: usize>(&self, key: [u8; K]) -> io::Result<bool> {
+        if self.sizes.0 != K {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut value = vec![0_u8; self.sizes.1];
+        let mut attr = self.attr(&key);
+        attr.pointer(16, value.as_mut_ptr());
+        // SAFETY: key and value outlive the call and are as long as the map's.
+        absent(unsafe { attr.call(MAP_LOOKUP) }).map(|found| found.is_some())
     }
 
     /// Removes what is under `key`; nothing there is fine.

@@ -24,7 +24,7 @@ pub fn pool(state: &State, wanted: Pool) -> Result<Pool> {
     }
 }
 
-/// Takes addresses off `lo` that need not be there. The caller holds the lock `loopback`.
+/// Takes addresses off `lo` that need not be there.
 pub fn clear_lo(state: &State) -> Result<()> {
     let Some(pool) = noted(state) else { return Ok(()) };
     interface::remove_needless(pool.v6).map_err(Error::os("remove from lo", pool))
@@ -107,26 +107,36 @@ impl Claim {
         own_link(state, uid).is_symlink()
     }
 
+    /// Takes the address off `lo`. Before [`Claim::end`]: what has no claim is never looked for there.
+    pub fn leave_lo(&self) -> Result<()> {
+        let v6 = self.address.v6;
+        interface::remove(v6).map_err(Error::os("remove from lo", v6))
+    }
+
     /// Ends what [`Claim::is_begun`] tells of.
     pub fn end(state: &State, uid: u32) -> Result<()> {
         match Self::of(state, uid) {
-            Some(claim) => claim.give_up(state),
+            Some(claim) => claim.forget(state),
             None => remove(&own_link(state, uid)),
         }
     }
 
     /// The address is nobody's from then on.
-    pub fn give_up(self, state: &State) -> Result<()> {
-        // First lo: what has no claim is never looked for there.
-        let v6 = self.address.v6;
-        interface::remove(v6).map_err(Error::os("remove from lo", v6))?;
-        let own = self.address.v4.to_string();
-        if names_in(&directory(state)).iter().all(|name| *name == own) {
+    pub fn forget(self, state: &State) -> Result<()> {
+        if self.is_last(state) {
+            let v6 = self.address.v6;
             interface::remove_route(v6).map_err(Error::os("remove the route to", v6))?;
         }
         peers::forget(state, self.uid);
         remove(&self.path(state))?;
         remove(&own_link(state, self.uid))
+    }
+
+    /// Whether nobody else has an address.
+    fn is_last(&self, state: &State) -> bool {
+        let own = self.address.v4.to_string();
+        let others = std::fs::read_dir(directory(state)).into_iter().flatten().flatten();
+        !others.into_iter().any(|entry| entry.file_name() != own.as_str())
     }
 
     fn path(&self, state: &State) -> PathBuf {

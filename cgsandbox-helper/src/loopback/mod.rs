@@ -66,8 +66,13 @@ pub fn try_out() -> std::io::Result<()> {
 /// What became of a localhost that a user was to have.
 #[derive(Debug)]
 pub enum Given {
-    /// The user has it, at this address.
-    Own(Address),
+    /// The user has it.
+    Own {
+        /// At this address.
+        address: Address,
+        /// Why not all whom the policy lets in can be let in.
+        no_peers: Option<Error>,
+    },
     /// This kernel has no such programs, or keeps them from root here.
     Unsupported(Error),
 }
@@ -77,8 +82,9 @@ pub enum Given {
 /// Only a kernel that does not take the programs is without support. Whatever fails afterwards, the
 /// programs being there, is an error: the user is not let in without what others have.
 ///
-/// The caller holds the user's lock. The one that all users share is held for what they share
-/// only: on systemd hosts this process is under the limits of the user, who may have used them up.
+/// The caller holds the user's lock. The one that all users share is held while files are written
+/// that all share, and never while the kernel or a directory is waited for: on systemd hosts this
+/// process is under the limits of the user, who may have used them up.
 pub fn give(
     state: &State,
     tree: &Tree,
@@ -92,17 +98,10 @@ pub fn give(
         Error::new("find", format!("the v2 cgroup of uid {uid}"), "it is not there")
     })?;
     make_directory(&directory_in(state))?;
-    let known = peers::look_up_others(state, policy, uid);
     let cgroup = Cgroup::open(&directory)?;
-    let set = match Set::in_use(state) {
-        Some(set) => set,
-        None => {
-            let _lock = state.lock_loopback(patience)?;
-            match Set::obtain(state)? {
-                Ok(set) => set,
-                Err(Unsupported(error)) => return Ok(Given::Unsupported(error)),
-            }
-        }
+    let set = match Set::obtain(state, patience)? {
+        Ok(set) => set,
+        Err(Unsupported(error)) => return Ok(Given::Unsupported(error)),
     };
     let was_private = Claim::of(state, uid).is_some();
     let claim = || {
@@ -122,19 +121,26 @@ pub fn give(
             services: loopback.services.clone(),
         };
         set.attach(&cgroup, &record.to_bytes())?;
+        let mut no_peers = None;
         if policy.has_peers() || peers::are_any(state) {
-            let _lock = state.lock_loopback(patience)?;
-            peers::remember(state, policy, subject)?;
-            peers::update(state, &set, policy, subject, address, &known)?;
+            match peers::update(state, &set, policy, subject, address) {
+                Err(error) if is_full(&error) => no_peers = Some(error),
+                updated => updated?,
+            }
         }
-        Ok(Given::Own(address))
+        Ok(Given::Own { address, no_peers })
     })();
     if given.is_err() && !was_private {
         // The first error is the one to tell.
         let _ = cgroup.clear();
-        let _ = state.lock_loopback(patience).and_then(|_lock| give_up(state, uid));
+        let _ = give_up(state, uid, patience);
     }
     given
+}
+
+/// Whether the programs know of as many pairs of users as they can: no reason to refuse a login.
+fn is_full(error: &Error) -> bool {
+    error.errno == Some(rustix::io::Errno::TOOBIG.raw_os_error())
 }
 
 /// Whether a user has a localhost of its own, or had one and was not released from all of it.
@@ -150,8 +156,7 @@ pub fn withdraw(state: &State, tree: &Tree, uid: u32, patience: Duration) -> Res
     if let Some(directory) = directory_of(tree, uid) {
         Cgroup::open(&directory)?.clear()?;
     }
-    let _lock = state.lock_loopback(patience)?;
-    give_up(state, uid)
+    give_up(state, uid, patience)
 }
 
 /// Forgets the address of a user who is gone. The programs went with the cgroup.
@@ -159,20 +164,20 @@ pub fn release(state: &State, uid: u32) -> Result<()> {
     if !Claim::is_begun(state, uid) {
         return Ok(());
     }
-    let _lock = state.lock_loopback(PATIENCE)?;
-    give_up(state, uid)
+    give_up(state, uid, PATIENCE)
 }
 
 /// Forgets the addresses of users of whom nothing else is left, and clears `lo` of those that a
 /// route stands for.
 pub fn forget_unused(state: &State) -> Result<()> {
-    if !directory_in(state).exists() {
-        return Ok(());
-    }
-    let unused = |uid: &u32| !state.user(*uid).exists();
-    let _lock = state.lock_loopback(PATIENCE)?;
-    for claim in Claim::all(state).into_iter().filter(|claim| unused(&claim.uid)) {
-        claim.give_up(state)?;
+    let unused = |claim: &Claim| !state.user(claim.uid).exists();
+    if Claim::all(state).iter().any(unused) {
+        // Nobody gets such an address meanwhile.
+        let _lock = state.lock_loopback(PATIENCE)?;
+        for claim in Claim::all(state).into_iter().filter(unused) {
+            claim.leave_lo()?;
+            claim.forget(state)?;
+        }
     }
     claim::clear_lo(state)
 }
@@ -187,13 +192,18 @@ pub fn address_of(state: &State, uid: u32) -> Option<Address> {
     Claim::of(state, uid).map(|claim| claim.address)
 }
 
-fn give_up(state: &State, uid: u32) -> Result<()> {
-    if let Some(claim) = Claim::of(state, uid)
-        && peers::are_any(state)
-        && let Some(set) = Set::in_use(state)
-    {
-        set.forget(claim.address.number)?;
+/// The caller holds the user's lock, and the user has a directory in the state: as long as it
+/// has, nobody else gets the address.
+fn give_up(state: &State, uid: u32, patience: Duration) -> Result<()> {
+    if let Some(claim) = Claim::of(state, uid) {
+        if peers::are_any(state)
+            && let Some(set) = Set::in_use(state)
+        {
+            peers::end(state, &set, claim.address.number)?;
+        }
+        claim.leave_lo()?;
     }
+    let _lock = state.lock_loopback(patience)?;
     Claim::end(state, uid)
 }
 

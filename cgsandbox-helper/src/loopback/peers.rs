@@ -15,71 +15,85 @@ use crate::subject;
 /// By owner and sender, in their numbers.
 pub type Pairs = BTreeMap<(u32, u32), Reach>;
 
-/// Users by uid.
-pub type Known = BTreeMap<u32, Subject>;
+/// Who is logged in, as the programs know it.
+struct Party<'a> {
+    subject: &'a Subject,
+    number: u32,
+    /// Whether the programs let in anybody.
+    is_open: bool,
+}
 
 /// Brings what the programs know of `subject` and everybody else who is logged in to what the
 /// policy says now.
+///
+/// No lock is held: for a thousand users a directory may have to be asked. Of two who log in at
+/// the same time each is to be seen, by its address, before it looks for others; so one sees the
+/// other, and finds the same as the other would.
 pub fn update(
     state: &State,
     set: &Set,
     policy: &Policy,
     subject: &Subject,
     address: Address,
-    known: &Known,
 ) -> Result<()> {
+    let number = address.number;
+    let is_open = policy.peers_of(subject).is_some_and(|peers| peers.has_everybody());
+    // First: what another login puts in from now on stays.
+    let before = if note(state, PAIRS).exists() { set.pairs_of(number)? } else { Vec::new() };
     let mut wanted = Pairs::new();
-    for claim in others(state, policy, subject.uid) {
-        // Who logged in meanwhile was not looked up before.
-        let other = known.get(&claim.uid).cloned().or_else(|| look_up(state, policy, claim.uid));
-        if let Some(other) = other {
-            let (own, others) = (address.number, claim.address.number);
-            wanted.extend(between(policy, (subject, own), (&other, others)));
+    if policy.has_pairs() {
+        remember(state, subject)?;
+        let own = Party { subject, number, is_open };
+        let others = Claim::all(state).into_iter().filter(|claim| claim.uid != subject.uid);
+        for Claim { uid, address: Address { number, .. } } in others {
+            if let Some(subject) = look_up(state, policy, uid) {
+                let is_open = set.is_open(number)?;
+                let other = Party { subject: &subject, number, is_open };
+                wanted.extend(between(policy, &own, &other));
+            }
         }
     }
-    if !wanted.is_empty() {
-        let note = note(state);
-        std::fs::write(&note, "").map_err(Error::os("write", note.display()))?;
-    } else if !are_any(state) {
-        return Ok(());
+    for (name, needed) in [(PAIRS, !wanted.is_empty()), (OPEN, is_open)] {
+        let note = note(state, name);
+        if needed && !note.exists() {
+            std::fs::write(&note, "").map_err(Error::os("write", note.display()))?;
+        }
     }
-    set.replace(address.number, &wanted)
+    set.change(number, is_open, &wanted, &before)
 }
+
+/// Nobody may reach `number` any more, nor it anybody.
+pub fn end(state: &State, set: &Set, number: u32) -> Result<()> {
+    let before = if note(state, PAIRS).exists() { set.pairs_of(number)? } else { Vec::new() };
+    set.change(number, false, &Pairs::new(), &before)
+}
+
+/// There if the programs know of a pair of users.
+const PAIRS: &str = "pairs";
+
+/// There if the programs let anybody reach somebody.
+const OPEN: &str = "open";
 
 /// Whether anybody is known to the programs to reach anybody: finding out from the map itself
 /// takes longer than the rest of a login's dealings with it.
 pub fn are_any(state: &State) -> bool {
-    note(state).exists()
+    [PAIRS, OPEN].iter().any(|name| note(state, name).exists())
 }
 
 /// Nobody is known to the programs.
 pub fn forget_any(state: &State) {
-    let _ = std::fs::remove_file(note(state));
+    for name in [PAIRS, OPEN] {
+        let _ = std::fs::remove_file(note(state, name));
+    }
 }
 
-fn note(state: &State) -> PathBuf {
-    super::directory_in(state).join("peers")
-}
-
-/// Who else is logged in, looked up before anybody has to wait for it.
-pub fn look_up_others(state: &State, policy: &Policy, uid: u32) -> Known {
-    let others = others(state, policy, uid).into_iter();
-    others.filter_map(|claim| Some((claim.uid, look_up(state, policy, claim.uid)?))).collect()
-}
-
-/// Those who matter, which for most policies is nobody.
-fn others(state: &State, policy: &Policy, uid: u32) -> Vec<Claim> {
-    let mut claims = if policy.has_peers() { Claim::all(state) } else { Vec::new() };
-    claims.retain(|claim| claim.uid != uid);
-    claims
+fn note(state: &State, name: &str) -> PathBuf {
+    super::directory_in(state).join(name)
 }
 
 /// Keeps who somebody is who logs in: the logins of others need not ask NSS, which for a thousand
 /// users would take longer than a login may.
-pub fn remember(state: &State, policy: &Policy, subject: &Subject) -> Result<()> {
-    if !policy.has_peers() {
-        return Ok(());
-    }
+fn remember(state: &State, subject: &Subject) -> Result<()> {
     let path = path_of(state, subject.uid);
     make_directory(&super::directory_in(state).join("subject"))?;
     let text =
@@ -114,18 +128,55 @@ fn look_up(state: &State, policy: &Policy, uid: u32) -> Option<Subject> {
     subject::resolve(&user.name, &mentioned).ok()
 }
 
-/// What two users may send to each other.
-fn between(policy: &Policy, one: (&Subject, u32), two: (&Subject, u32)) -> Pairs {
-    let may_reach = |owner: &Subject, sender: &Subject| {
-        let peers = policy.peers_of(owner);
-        peers.is_some_and(|peers| peers.has(sender))
+/// What has to be said of two users beside who lets in anybody.
+fn between(policy: &Policy, one: &Party<'_>, two: &Party<'_>) -> Pairs {
+    let may_reach = |owner: &Party<'_>, sender: &Party<'_>| {
+        policy.peers_of(owner.subject).is_some_and(|peers| peers.has(sender.subject))
     };
-    let mut pairs = Pairs::new();
-    for (owner, sender) in [(one, two), (two, one)] {
-        if may_reach(owner.0, sender.0) {
-            pairs.insert((owner.1, sender.1), Reach::Granted);
-            pairs.entry((sender.1, owner.1)).or_insert(Reach::Answers);
+    let may = [may_reach(one, two), may_reach(two, one)];
+    let pairs = [
+        ((one.number, two.number), exception(may, [one.is_open, two.is_open])),
+        ((two.number, one.number), exception([may[1], may[0]], [two.is_open, one.is_open])),
+    ];
+    pairs.into_iter().filter_map(|(pair, reach)| Some((pair, reach?))).collect()
+}
+
+/// The entry for an owner and a sender, where what each `may` do with the other does not follow from
+/// whether they are open; both in this order.
+fn exception(may: [bool; 2], is_open: [bool; 2]) -> Option<Reach> {
+    let reach = |[granted, answers]: [bool; 2]| match (granted, answers) {
+        (true, _) => Some(Reach::Granted),
+        (_, true) => Some(Reach::Answers),
+        _ => None,
+    };
+    (reach(may) != reach(is_open)).then(|| reach(may).unwrap_or(Reach::Refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::ANYBODY;
+    use super::super::rules;
+    use super::*;
+
+    /// With what is said of pairs, the programs let through what the policy says.
+    #[test]
+    fn exceptions_make_up_for_what_follows_from_nothing_else() {
+        let both = [[false, false], [false, true], [true, false], [true, true]];
+        for (may, is_open) in both.into_iter().flat_map(|may| both.map(|is_open| (may, is_open))) {
+            let entry = |owner: u32, sender: u32| match (owner, sender) {
+                (1, ANYBODY) => is_open[0].then_some(Reach::Granted),
+                (2, ANYBODY) => is_open[1].then_some(Reach::Granted),
+                _ => exception(may, is_open),
+            };
+            let wanted = match may {
+                [true, _] => Some(Reach::Granted),
+                [_, true] => Some(Reach::Answers),
+                _ => None,
+            };
+            assert_eq!(rules::allowed(1, 2, entry), wanted, "{may:?} {is_open:?}");
+            if may == is_open {
+                assert_eq!(exception(may, is_open), None, "no pair where none is needed");
+            }
         }
     }
-    pairs
 }

@@ -82,7 +82,12 @@ pub enum Reach {
     Granted = 1,
     /// Only what answers: the other one may reach this one.
     Answers = 2,
+    /// Nothing, though one of the two is open to anybody else.
+    Refused = 3,
 }
+
+/// In the place of a sender's number: anybody. It is no user's.
+pub const ANYBODY: u32 = 0;
 
 /// The key under which the map has what `sender` may send to `owner`, by their numbers.
 pub fn reach_key(owner: u32, sender: u32) -> [u8; 8] {

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::record::{Reach, Record};
+use super::record::{ANYBODY, Reach, Record};
 
 /// What an address means to a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,22 @@ fn place6(record: &Record, address: Ipv6Addr) -> Place {
     }
 }
 
+/// What `sender` may send to `owner`, by the entries of the map of who may reach whom. An owner who
+/// lets in anybody has one entry for that; pairs are there for what follows from no such entry.
+pub fn allowed(
+    owner: u32,
+    sender: u32,
+    entry: impl Fn(u32, u32) -> Option<Reach>,
+) -> Option<Reach> {
+    match entry(owner, sender) {
+        Some(Reach::Refused) => None,
+        Some(reach) => Some(reach),
+        None if entry(owner, ANYBODY).is_some() => Some(Reach::Granted),
+        None if entry(sender, ANYBODY).is_some() => Some(Reach::Answers),
+        None => None,
+    }
+}
+
 /// bind(2) to an address and a port.
 pub fn bind(record: &Record, place: Place, port: u16) -> Verdict {
     let is_service = port != 0 && record.services.contains(&port);
@@ -104,8 +120,9 @@ pub fn reach(
     place: Place,
     port: u16,
     how: How,
-    granted: impl Fn(u32) -> Option<Reach>,
+    entry: impl Fn(u32, u32) -> Option<Reach>,
 ) -> Verdict {
+    let allowed = |number| allowed(number, record.address.number, &entry);
     let is_service = port != 0 && record.services.contains(&port);
     match place {
         // The kernel asks so where a socket is connected and control data come with a datagram.
@@ -113,7 +130,7 @@ pub fn reach(
         Place::Localhost | Place::Wildcard if is_service => Verdict::AsAsked,
         Place::Localhost | Place::Wildcard => Verdict::Own,
         Place::Own | Place::Elsewhere => Verdict::AsAsked,
-        Place::Anothers(number) => match number.and_then(granted) {
+        Place::Anothers(number) => match number.and_then(allowed) {
             Some(Reach::Granted) => Verdict::AsAsked,
             // Datagrams have no direction; a connection has.
             Some(Reach::Answers) if how != How::ConnectStream => Verdict::AsAsked,
@@ -158,7 +175,11 @@ pub fn is_icmp(protocol: u8) -> bool {
 }
 
 /// Whether a packet arrives in the sandbox.
-pub fn arrives(record: &Record, packet: &Packet, granted: impl Fn(u32) -> Option<Reach>) -> bool {
+pub fn arrives(
+    record: &Record,
+    packet: &Packet,
+    entry: impl Fn(u32, u32) -> Option<Reach>,
+) -> bool {
     if !packet.on_lo {
         // The network is nobody's localhost, and has no way to any.
         let is_network =
@@ -178,10 +199,10 @@ pub fn arrives(record: &Record, packet: &Packet, granted: impl Fn(u32) -> Option
             packet.resets || has_ports && record.services.contains(&packet.from_port)
         }
         (_, None) => true,
-        (_, Some(sender)) => match granted(sender) {
+        (_, Some(sender)) => match allowed(record.address.number, sender, entry) {
             Some(Reach::Granted) => true,
             Some(Reach::Answers) => has_ports && !packet.opens,
-            None => false,
+            Some(Reach::Refused) | None => false,
         },
     }
 }

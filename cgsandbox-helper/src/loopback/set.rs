@@ -10,17 +10,18 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cgsandbox_bpf::{self as bpf, AttachType, MapFd, MapKind, ProgramFd, ProgramInfo};
 
 use super::peers::{self, Pairs};
 use super::programs::{ALL, Named, VERSION};
-use super::record::{SIZE, reach_key, reach_of_key};
+use super::record::{ANYBODY, Reach, SIZE, reach_key, reach_of_key};
 use crate::error::{Error, Result};
 use crate::state::State;
 
-/// Pairs of users who are logged in at one time. The kernel makes entries as they come, but room
-/// to find them at once: 1 MiB.
+/// Entries for users who are logged in at one time: one for each who lets in anybody, and for pairs.
+/// The kernel makes entries as they come, but room to find them at once: 1 MiB.
 const MOST_REACH: u32 = 1 << 16;
 
 /// How the names of our programs begin.
@@ -104,12 +105,17 @@ impl LoadError {
 }
 
 impl Set {
-    /// The set that is in use, or a new one. Whoever asks holds the lock `loopback`.
-    pub fn obtain(state: &State) -> Result<std::result::Result<Self, Unsupported>> {
+    /// The set that is in use, or a new one.
+    ///
+    /// The kernel verifies programs while nobody waits for it: of two first logins at the same
+    /// time each loads a set, and one is dropped.
+    pub fn obtain(
+        state: &State,
+        patience: Duration,
+    ) -> Result<std::result::Result<Self, Unsupported>> {
         if let Some(set) = Self::in_use(state) {
             return Ok(Ok(set));
         }
-        let note = super::directory_in(state).join("programs");
         let set = match Self::load() {
             Ok(set) => set,
             Err(LoadError { is_refusal, cause }) => {
@@ -117,8 +123,13 @@ impl Set {
                 return if is_refusal { Ok(Err(Unsupported(error))) } else { Err(error) };
             }
         };
-        // Its map of peers is empty.
+        let _lock = state.lock_loopback(patience)?;
+        if let Some(set) = Self::in_use(state) {
+            return Ok(Ok(set));
+        }
+        // The new map of who may reach whom is empty.
         peers::forget_any(state);
+        let note = super::directory_in(state).join("programs");
         state.write(&note, set.to_text().as_bytes())?;
         Ok(Ok(set))
     }
@@ -212,28 +223,48 @@ impl Set {
         Ok(())
     }
 
-    /// Makes `wanted` all that the programs know of pairs with `number` in them.
-    pub fn replace(&self, number: u32, wanted: &Pairs) -> Result<()> {
-        let changed = (|| {
-            for ((owner, sender), reach) in wanted {
-                self.reach.put(reach_key(*owner, *sender), &[*reach as u8])?;
-            }
-            let mut gone = Vec::new();
+    /// The pairs with `number` in them that the programs know of.
+    pub fn pairs_of(&self, number: u32) -> Result<Vec<(u32, u32)>> {
+        let walk = || {
+            let mut pairs = Vec::new();
             let mut key = None;
             while let Some(next) = self.reach.next_key(key)? {
-                let pair = reach_of_key(next);
-                if (pair.0 == number || pair.1 == number) && !wanted.contains_key(&pair) {
-                    gone.push(next);
+                let (owner, sender) = reach_of_key(next);
+                if sender != ANYBODY && (owner == number || sender == number) {
+                    pairs.push((owner, sender));
                 }
                 key = Some(next);
             }
-            gone.into_iter().try_for_each(|key| self.reach.remove(key))
-        })();
-        changed.map_err(Error::os("change", "who may reach whose localhost"))
+            Ok(pairs)
+        };
+        walk().map_err(|error: io::Error| Error::os("list", "who may reach whose localhost")(error))
     }
 
-    /// Nobody may reach `number`, nor it anybody.
-    pub fn forget(&self, number: u32) -> Result<()> {
-        self.replace(number, &Pairs::new())
+    /// Whether the programs let anybody reach `number`.
+    pub fn is_open(&self, number: u32) -> Result<bool> {
+        let failed = Error::os("ask", "who may reach whose localhost");
+        self.reach.has(reach_key(number, ANYBODY)).map_err(failed)
+    }
+
+    /// Tells the programs whether anybody may reach `number`, and what pairs there are with it;
+    /// those of `before` that are not `wanted` any more go.
+    pub fn change(
+        &self,
+        number: u32,
+        is_open: bool,
+        wanted: &Pairs,
+        before: &[(u32, u32)],
+    ) -> Result<()> {
+        let put = |(owner, sender), reach| self.reach.put(reach_key(owner, sender), &[reach as u8]);
+        // Pairs may leave somebody out, so they are there whenever anybody is let in.
+        let mut changed = wanted.iter().try_for_each(|(pair, reach)| put(*pair, *reach));
+        changed = match changed {
+            Ok(()) if is_open => put((number, ANYBODY), Reach::Granted),
+            changed => self.reach.remove(reach_key(number, ANYBODY)).and(changed),
+        };
+        for (owner, sender) in before.iter().filter(|pair| !wanted.contains_key(pair)) {
+            changed = self.reach.remove(reach_key(*owner, *sender)).and(changed);
+        }
+        changed.map_err(Error::os("change", "who may reach whose localhost"))
     }
 }

@@ -75,6 +75,11 @@ impl Match {
         matches!(self.judge(subject), Verdict::Matched(_))
     }
 
+    /// Whether it is for everybody, but for whom it leaves out.
+    pub fn has_everybody(&self) -> bool {
+        self.0.iter().any(|pattern| !pattern.negated && pattern.who == Who::Everyone)
+    }
+
     /// Whether somebody is left out of it whom it would match, by an entry with "!".
     pub fn leaves_out(&self) -> bool {
         self.0.iter().any(|pattern| pattern.negated)

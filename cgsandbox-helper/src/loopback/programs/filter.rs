@@ -5,9 +5,9 @@ use cgsandbox_bpf::Size::{Byte, Double, Half, Word};
 use cgsandbox_bpf::{Assembler, Call, Label, Program, Size};
 
 use super::place::{Places, tell4, tell6};
-use super::{finish, if_service, look_up_reach, own_number, socket, start};
+use super::{by_reach, finish, if_service, own_number, socket, start};
 use crate::loopback::interface::LO;
-use crate::loopback::record::{MARK, NUMBER, Reach, offset};
+use crate::loopback::record::{MARK, NUMBER, offset};
 
 /// `struct __sk_buff`.
 mod packet {
@@ -151,10 +151,9 @@ pub(super) fn ingress() -> Program {
     a.if_is(R8, 0, allow);
     own_number(&mut a, R1);
     a.copy(R2, R8);
-    look_up_reach(&mut a);
-    a.if_null(R0, refuse);
-    a.load(Byte, R1, R0, 0);
-    a.if_is(R1, Reach::Granted as u32, allow);
+    let answers = a.label();
+    by_reach(&mut a, allow, answers, refuse);
+    a.place(answers);
     a.if_is(R9, UDP, allow);
     a.if_not(R9, TCP, refuse);
     load_payload(&mut a, Byte, 13, refuse);

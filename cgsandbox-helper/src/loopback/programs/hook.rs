@@ -1,12 +1,12 @@
 //! Hooks at a socket's calls: which address it is to be, and which it is shown.
 
 use cgsandbox_bpf::Register::{R0, R1, R2, R3, R6, R7, R8, R9, R10};
-use cgsandbox_bpf::Size::{Byte, Double, Half, Word};
+use cgsandbox_bpf::Size::{Double, Half, Word};
 use cgsandbox_bpf::{Assembler, Call, Label, Program};
 
 use super::place::{LAST_OF_LOCALHOST6, MAPPED, Places, tell4, tell6};
-use super::{finish, if_service, look_up_reach, net, own_number, socket, start};
-use crate::loopback::record::{Reach, offset};
+use super::{by_reach, finish, if_service, net, own_number, socket, start};
+use crate::loopback::record::offset;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
@@ -140,11 +140,10 @@ pub(super) fn reach(asked: Family, action: Action) -> Program {
         }
         a.from_network(R1);
         own_number(a, R2);
-        look_up_reach(a);
-        a.if_null(R0, refuse);
+        let answers = a.label();
+        by_reach(a, source, answers, refuse);
+        a.place(answers);
         if action == Action::Connect {
-            a.load(Byte, R1, R0, 0);
-            a.if_is(R1, Reach::Granted as u32, source);
             a.load(Word, R1, R6, sock_addr::TYPE);
             a.if_is(R1, SOCK_STREAM, refuse);
         }

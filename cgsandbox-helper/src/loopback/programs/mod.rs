@@ -16,10 +16,10 @@ mod place;
 use std::ffi::CStr;
 
 use cgsandbox_bpf::Register::{R0, R1, R2, R6, R7, R9, R10};
-use cgsandbox_bpf::Size::{Half, Word};
+use cgsandbox_bpf::Size::{Byte, Half, Word};
 use cgsandbox_bpf::{Assembler, AttachType, Call, Label, Map, Program, Register};
 
-use super::record::{MOST_SERVICES, NUMBER, offset};
+use super::record::{ANYBODY, MOST_SERVICES, NUMBER, Reach, offset};
 use hook::{Action, Family};
 
 /// The map with each user's record.
@@ -51,7 +51,7 @@ pub const ALL: [Named; 14] = [
 
 /// Tells these programs and their records from those of another build: a digest, which a test holds
 /// against them, for a login has no time to.
-pub const VERSION: &str = "ed1e294333a4723a";
+pub const VERSION: &str = "3292c0b92cadf32a";
 
 /// `struct bpf_sock`.
 mod socket {
@@ -90,13 +90,39 @@ fn if_service(a: &mut Assembler, found: Label) {
     a.place(none);
 }
 
-/// R0 is what the map has for packets to the number in R1 from that in R2; null for nothing.
-fn look_up_reach(a: &mut Assembler) {
+/// Goes on by what the sender in R2 may send to the owner in R1, both numbers: `rules::allowed`.
+fn by_reach(a: &mut Assembler, granted: Label, answers: Label, refuse: Label) {
+    let (no_pair, not_open) = (a.label(), a.label());
     a.store(Word, R10, -8, R1);
     a.store(Word, R10, -4, R2);
+    look_up(a, -8);
+    a.if_null(R0, no_pair);
+    a.load(Byte, R1, R0, 0);
+    a.if_is(R1, Reach::Granted as u32, granted);
+    a.if_is(R1, Reach::Answers as u32, answers);
+    a.jump(refuse);
+
+    // Who lets in anybody has no pairs for that.
+    a.place(no_pair);
+    a.load(Word, R1, R10, -8);
+    a.store(Word, R10, -24, R1);
+    a.store_number(Word, R10, -20, ANYBODY.cast_signed());
+    look_up(a, -24);
+    a.if_null(R0, not_open);
+    a.jump(granted);
+    a.place(not_open);
+    a.load(Word, R1, R10, -4);
+    a.store(Word, R10, -24, R1);
+    look_up(a, -24);
+    a.if_null(R0, refuse);
+    a.jump(answers);
+}
+
+/// R0 is what the map of who may reach whom has under the key at `R10 + at`; null for nothing.
+fn look_up(a: &mut Assembler, at: i32) {
     a.map(R1, REACH);
     a.copy(R2, R10);
-    a.add(R2, -8);
+    a.add(R2, at);
     a.call(Call::MapLookup);
 }
 

@@ -6,9 +6,10 @@ use cgsandbox_bpf::AttachType;
 
 use super::interpreter::Machine;
 use super::{
-    ASKER, FRIEND, OWN, PORTS, STRANGER, addresses_of_packets, granted, machine, program, record,
+    ASKER, BARRED, ENTRIES, FRIEND, OPEN, OWN, PORTS, STRANGER, addresses_of_packets, entry,
+    machine_with, program, record,
 };
-use crate::loopback::record::{MARK, Record};
+use crate::loopback::record::{MARK, Reach, Record};
 use crate::loopback::rules::{self, Packet};
 
 /// A packet's bytes; `options` of four bytes each in an IPv4 header.
@@ -42,8 +43,10 @@ fn bytes(packet: &Packet, options: u8) -> Vec<u8> {
     header
 }
 
-fn filter(record: &Record, packet: &Packet, options: u8) -> Machine {
-    let mut machine = machine(record);
+type Entries = fn(u32, u32) -> Option<Reach>;
+
+fn filter(record: &Record, packet: &Packet, options: u8, entry: Entries) -> Machine {
+    let mut machine = machine_with(record, entry);
     let interface: u32 = if packet.on_lo { 1 } else { 2 };
     machine.socket = vec![0; 80];
     machine.socket[12] = if packet.wraps { 132 } else { packet.protocol };
@@ -74,12 +77,12 @@ fn packet(to: IpAddr, protocol: u8, sender: Option<u32>) -> Packet {
     }
 }
 
-pub fn check_filters(record: &Record, packet: &Packet, options: u8) -> bool {
+pub fn check_filters(record: &Record, packet: &Packet, options: u8, entry: Entries) -> bool {
     let (ingress, egress) = (program(AttachType::InetIngress), program(AttachType::InetEgress));
-    let arrives = rules::arrives(record, packet, granted);
-    let result = filter(record, packet, options).run(&ingress);
+    let arrives = rules::arrives(record, packet, entry);
+    let result = filter(record, packet, options, entry).run(&ingress);
     assert_eq!(result, u64::from(arrives), "arrives: {packet:?}");
-    let mut machine = filter(record, packet, options);
+    let mut machine = filter(record, packet, options, entry);
     let before = machine.context[8..12].to_vec();
     let leaves = rules::leaves(record, packet);
     assert_eq!(machine.run(&egress), u64::from(leaves), "leaves: {packet:?}");
@@ -98,7 +101,8 @@ fn filters_let_through_what_the_rules_say() {
     for to in addresses_of_packets() {
         for protocol in [1, 6, 17, 58, 132, 0] {
             for from_port in PORTS {
-                for sender in [None, Some(OWN), Some(FRIEND), Some(ASKER), Some(STRANGER)] {
+                let senders = [OWN, FRIEND, ASKER, STRANGER, OPEN, BARRED].map(Some);
+                for sender in [None].into_iter().chain(senders) {
                     let plain = Packet { from_port, ..packet(to, protocol, sender) };
                     let tcp = protocol == 6;
                     let packets = [
@@ -108,7 +112,10 @@ fn filters_let_through_what_the_rules_say() {
                         Packet { wraps: protocol == 17, ..plain },
                     ];
                     for (packet, options) in packets.iter().zip([0, 10, 1, 0]) {
-                        count[usize::from(check_filters(&record, packet, options))] += 1;
+                        for entry in ENTRIES {
+                            let arrives = check_filters(&record, packet, options, entry);
+                            count[usize::from(arrives)] += 1;
+                        }
                     }
                 }
             }
@@ -124,7 +131,7 @@ fn the_network_is_nobodys_localhost() {
     for from in addresses_of_packets() {
         for to in addresses_of_packets().into_iter().filter(|to| to.is_ipv4() == from.is_ipv4()) {
             let packet = Packet { on_lo: false, from, ..packet(to, 6, None) };
-            count[usize::from(check_filters(&record, &packet, 0))] += 1;
+            count[usize::from(check_filters(&record, &packet, 0, entry))] += 1;
         }
     }
     assert!(count[0] > 100 && count[1] > 100, "{count:?}");
@@ -136,7 +143,7 @@ fn another_mark_than_ours_is_nobodys() {
     let packet = Packet { opens: true, ..packet(record.address.v4.into(), 6, None) };
     for (mark, wanted) in [(0, 1), (STRANGER, 1), (MARK | STRANGER, 0), (0xC5 << 24 | STRANGER, 1)]
     {
-        let mut machine = filter(&record, &packet, 0);
+        let mut machine = filter(&record, &packet, 0, entry);
         machine.put(8, &mark.to_ne_bytes());
         assert_eq!(machine.run(&program(AttachType::InetIngress)), wanted, "{mark:#x}");
     }
@@ -154,7 +161,7 @@ fn a_truncated_packet_does_not_pass() {
         (InetIngress, from_network, 19),
         (InetEgress, on_lo, 19),
     ] {
-        let mut machine = filter(&record, &packet, 0);
+        let mut machine = filter(&record, &packet, 0, entry);
         machine.packet.truncate(length);
         assert_eq!(machine.run(&program(at)), 0, "{at:?} {length}");
     }

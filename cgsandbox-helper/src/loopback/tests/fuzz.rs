@@ -7,7 +7,9 @@ use cgsandbox_fuzz::Fuzz;
 
 use super::filter::check_filters;
 use super::hook::{answer, ask, check};
-use super::{ASKER, FRIEND, HOST, OWN, STRANGER, addresses, granted, machine, program, record};
+use super::{
+    ASKER, BARRED, FRIEND, HOST, OPEN, OWN, STRANGER, addresses, entry, machine, program, record,
+};
 use crate::loopback::address::Pool;
 use crate::loopback::record::Record;
 use crate::loopback::rules::{self, How, Packet};
@@ -101,7 +103,7 @@ fn programs_and_model_agree_on_random_calls() {
             (connect, 2, How::ConnectDatagrams),
             (send, 2, How::SendTo),
         ] {
-            let verdict = rules::reach(&record, place, port, how, granted);
+            let verdict = rules::reach(&record, place, port, how, entry);
             let mut asking = machine(&record);
             ask(&mut asking, asked, port, kind);
             let result = asking.run(&program(at));
@@ -144,7 +146,7 @@ fn packet(bytes: &mut Bytes<'_>, record: &Record, known: &[IpAddr]) -> Option<bo
         opens: is_tcp && flags % 3 == 1,
         resets: is_tcp && flags % 3 == 2,
         wraps: protocol == 17 && flags & 1 == 1,
-        sender: bytes.of(&[None, Some(OWN), Some(FRIEND), Some(ASKER), Some(STRANGER)]),
+        sender: bytes.of(&[None, Some(OWN), Some(FRIEND), Some(ASKER), Some(STRANGER), Some(OPEN), Some(BARRED)]),
     };
-    Some(check_filters(record, &packet, bytes.next() % 11))
+    Some(check_filters(record, &packet, bytes.next() % 11, entry))
 }

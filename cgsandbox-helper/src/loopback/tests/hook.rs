@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use cgsandbox_bpf::AttachType;
 
 use super::interpreter::Machine;
-use super::{HOST, PORTS, addresses, addresses_of_packets, granted, machine, program, record};
+use super::{
+    ENTRIES, HOST, PORTS, addresses, addresses_of_packets, machine, machine_with, program, record,
+};
 use crate::loopback::programs::ALL;
 use crate::loopback::record::Record;
 use crate::loopback::rules::{self, How, Verdict};
@@ -85,12 +87,14 @@ fn connect_and_sendto_do_as_the_rules_say() {
             use How::{ConnectDatagrams, ConnectStream, SendTo};
             let ways =
                 [(connect, 1, ConnectStream), (connect, 2, ConnectDatagrams), (send, 2, SendTo)];
-            for (at, kind, how) in ways {
-                let mut machine = machine(&record);
+            for ((at, kind, how), entry) in
+                ways.into_iter().flat_map(|way| ENTRIES.map(|it| (way, it)))
+            {
+                let mut machine = machine_with(&record, entry);
                 ask(&mut machine, asked, port, kind);
                 let result = machine.run(&program(at));
                 let place = rules::place(&record, asked);
-                let verdict = rules::reach(&record, place, port, how, granted);
+                let verdict = rules::reach(&record, place, port, how, entry);
                 let what = format!("{at:?} of kind {kind} to port {port} of");
                 let now = answer(&machine, asked);
                 check(&record, asked, verdict, result, now, &what);

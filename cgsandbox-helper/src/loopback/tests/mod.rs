@@ -14,13 +14,17 @@ use cgsandbox_bpf::{AttachType, Program};
 
 use super::address::Pool;
 use super::programs::{ALL, VERSION};
-use super::record::{Reach, Record, SIZE, reach_key};
+use super::record::{ANYBODY, Reach, Record, SIZE, reach_key};
 use interpreter::Machine;
 
 const OWN: u32 = 1000;
 const FRIEND: u32 = 1001;
 const ASKER: u32 = 1002;
 const STRANGER: u32 = 1003;
+/// Lets in anybody.
+const OPEN: u32 = 1004;
+/// Lets in anybody but `OWN`, and is not let in by it.
+const BARRED: u32 = 1005;
 const HOST: u64 = 7;
 
 fn record() -> Record {
@@ -34,21 +38,36 @@ fn record() -> Record {
     }
 }
 
-/// What the user `OWN` may send to others, or others to it.
-fn granted(other: u32) -> Option<Reach> {
-    match other {
-        FRIEND => Some(Reach::Granted),
-        ASKER => Some(Reach::Answers),
+/// The entries of the map of who may reach whom, where `OWN` itself does not let in anybody.
+fn entry(owner: u32, sender: u32) -> Option<Reach> {
+    match (owner, sender) {
+        (OWN, FRIEND) | (FRIEND, OWN) => Some(Reach::Granted),
+        (OWN, ASKER) | (ASKER, OWN) => Some(Reach::Answers),
+        (OWN, BARRED) | (BARRED, OWN) => Some(Reach::Refused),
+        (OPEN | BARRED, ANYBODY) => Some(Reach::Granted),
         _ => None,
     }
 }
 
+/// The same where it does.
+fn entry_of_open(owner: u32, sender: u32) -> Option<Reach> {
+    if (owner, sender) == (OWN, ANYBODY) { Some(Reach::Granted) } else { entry(owner, sender) }
+}
+
+/// Both.
+const ENTRIES: [fn(u32, u32) -> Option<Reach>; 2] = [entry, entry_of_open];
+
 fn machine(record: &Record) -> Machine {
+    machine_with(record, entry)
+}
+
+fn machine_with(record: &Record, entry: fn(u32, u32) -> Option<Reach>) -> Machine {
     let mut reach = BTreeMap::new();
-    for other in [FRIEND, ASKER] {
-        let value = granted(other).unwrap() as u8;
-        reach.insert(reach_key(other, OWN), value);
-        reach.insert(reach_key(OWN, other), value);
+    let all = [ANYBODY, OWN, FRIEND, ASKER, STRANGER, OPEN, BARRED];
+    for (owner, sender) in all.iter().flat_map(|owner| all.map(|sender| (*owner, sender))) {
+        if let Some(value) = entry(owner, sender) {
+            reach.insert(reach_key(owner, sender), value as u8);
+        }
     }
     Machine {
         context: vec![0; 192],
@@ -110,7 +129,7 @@ fn addresses() -> Vec<IpAddr> {
     .iter()
     .map(|text| text.parse().unwrap())
     .collect();
-    for uid in [OWN, FRIEND, ASKER, STRANGER] {
+    for uid in [OWN, FRIEND, ASKER, STRANGER, OPEN, BARRED] {
         let address = pool.of_uid(uid).unwrap();
         v4.push(address.v4);
         v6.push(address.v6);
