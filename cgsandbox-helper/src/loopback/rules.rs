@@ -210,11 +210,31 @@ pub fn arrives(
 /// Whether a packet leaves the sandbox for `lo`. TCP, UDP and ICMP have been asked for their
 /// destination before; what has no such question may only stay with the user.
 pub fn leaves(record: &Record, packet: &Packet) -> bool {
+    if !packet.on_lo {
+        return true;
+    }
     let was_asked = [6, 17].contains(&packet.protocol) && !packet.wraps;
-    !packet.on_lo
-        || was_asked
-        || is_icmp(packet.protocol)
-        || matches!(place(record, packet.to), Place::Own | Place::Elsewhere | Place::Wildcard)
+    let to = place(record, packet.to);
+    may_come_from(record, packet.from, packet.to)
+        && (was_asked
+            || is_icmp(packet.protocol)
+            || matches!(to, Place::Own | Place::Elsewhere | Place::Wildcard))
+}
+
+/// Whether a packet from `from` to `to` is one of the user's: some options choose a source where
+/// no program is asked (IP_MULTICAST_IF), and a connected socket keeps it for where it is connected
+/// next. The machine's localhost has its place within localhost, and where the kernel itself takes
+/// it: for what is sent to many over `lo`.
+fn may_come_from(record: &Record, from: IpAddr, to: IpAddr) -> bool {
+    let is_to_many = match to {
+        IpAddr::V4(to) => to.is_multicast() || to.is_broadcast(),
+        IpAddr::V6(to) => to.is_multicast(),
+    };
+    match place(record, from) {
+        Place::Anothers(_) => false,
+        Place::Localhost => place(record, to) != Place::Elsewhere || is_to_many,
+        Place::Own | Place::Elsewhere | Place::Wildcard => true,
+    }
 }
 
 /// The address that a program is shown in place of `address`.

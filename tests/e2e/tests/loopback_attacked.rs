@@ -52,10 +52,12 @@ fn addresses(host: &Host, user: &str) -> [String; 2] {
 const NETWORK: [&str; 2] = ["192.0.2.1", "fd11::1"];
 
 /// Makes a network with one neighbour, who is in a network namespace that only the host's mount
-/// namespace knows.
+/// namespace knows. There is no link-local address: whether one is ready to be a source would
+/// depend on how fast the test is.
 fn connect(host: &Host) {
     host.sh("ip netns add neighbour
         ip link add near type veth peer name far netns neighbour
+        ip link set near addrgenmode none
         ip address add 192.0.2.1/24 broadcast + dev near
         ip address add fd11::1/64 dev near nodad
         ip link set near up
@@ -238,6 +240,37 @@ fn multicast_of_another_is_not_taken_for_ones_own() {
         for source in NETWORK {
             assert!(got.contains(&format!("honest from {source}")), "{got}\n{outcomes:#?}");
         }
+    });
+}
+
+#[test]
+fn multicast_in_anothers_name_is_refused() {
+    in_own_network("multicast_in_anothers_name_is_refused", || {
+        std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647").unwrap();
+        let host = build().start();
+        connect(&host);
+        let (mut alice, _bob) = (session(&host, "alice"), session(&host, "bob"));
+        let group = "239.1.2.3";
+        let machine = UdpSocket::bind("0.0.0.0:0").unwrap();
+        machine.join_multicast_v4(&group.parse().unwrap(), &"127.0.0.1".parse().unwrap()).unwrap();
+        machine.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let port = machine.local_addr().unwrap().port();
+        let [[own, _], [bobs, _]] = ["alice", "bob"].map(|name| addresses(&host, name));
+        let seen = || machine.recv_from(&mut [0; 100]).map(|(_, from)| from.ip().to_string()).ok();
+        let to_network = format!("{group} {port} {} {port}", NETWORK[0]);
+        for to in [&format!("{group} {port}"), &to_network] {
+            let said = attack(&mut alice, &format!("multicast_from {bobs} {to}"));
+            assert_eq!((seen(), &*said), (None, "EPERM"), "{to}");
+            let said = attack(&mut alice, &format!("multicast_from {own} {to}"));
+            assert_eq!((seen(), &*said), (Some(own.clone()), "sent"), "{to}");
+        }
+        let said = attack(&mut alice, &format!("multicast_from 127.0.0.1 {to_network}"));
+        assert_eq!((seen(), &*said), (None, "EPERM"), "in the machine's name");
+        // Programs find each other so, on one machine.
+        let said = attack(&mut alice, &format!("multicast_from 127.0.0.1 {group} {port}"));
+        assert_eq!((seen().as_deref(), &*said), (Some("127.0.0.1"), "sent"));
+        assert_eq!(attack(&mut alice, &format!("multicast_ping {bobs} {group}")), "EPERM");
+        assert_eq!(attack(&mut alice, &format!("multicast_ping {own} {group}")), "sent");
     });
 }
 

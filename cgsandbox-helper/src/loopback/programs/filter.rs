@@ -5,7 +5,7 @@ use cgsandbox_bpf::Size::{Byte, Double, Half, Word};
 use cgsandbox_bpf::{Assembler, Call, Label, Program, Size};
 
 use super::place::{Places, tell4, tell6};
-use super::{by_reach, finish, if_service, own_number, socket, start};
+use super::{by_reach, finish, if_service, net, own_number, socket, start};
 use crate::loopback::interface::LO;
 use crate::loopback::record::{MARK, NUMBER, offset};
 
@@ -179,6 +179,43 @@ pub(super) fn ingress() -> Program {
     finish(a, allow, refuse)
 }
 
+/// Goes on where the source is one of the user's: `rules::may_come_from`.
+fn check_source(a: &mut Assembler, allow: Label, refuse: Label) {
+    let ways = Ways { other: allow, short: refuse, protocols: (&[], allow) };
+    let (sources, places) = (Places::new(a), Places::new(a));
+    let (six, fine) = (a.label(), a.label());
+    tell_packet(a, End::Source, &ways, &sources);
+    a.place(sources.anothers);
+    a.jump(refuse);
+
+    a.place(sources.localhost);
+    tell_packet(a, End::Destination, &ways, &places);
+    a.place(places.elsewhere);
+    a.load(Word, R1, R6, packet::PROTOCOL);
+    a.if_is(R1, V6_HEADER.into(), six);
+    // R8 is the address: one of many, or of all.
+    a.if_is(R8, u32::MAX, fine);
+    a.copy(R1, R8);
+    a.and(R1, net([0xf0, 0, 0, 0]));
+    a.if_is(R1, net([0xe0, 0, 0, 0]), fine);
+    a.jump(refuse);
+    a.place(six);
+    a.load(Word, R2, R6, packet::DATA);
+    a.load(Word, R3, R6, packet::END);
+    a.copy(R1, R2);
+    a.add(R1, 40);
+    a.if_above(R1, R3, refuse);
+    a.load(Byte, R1, R2, 24);
+    a.if_not(R1, 0xff, refuse);
+
+    for known in [sources.own, sources.wildcard, sources.elsewhere] {
+        a.place(known);
+    }
+    for known in [places.own, places.wildcard, places.anothers, places.localhost, fine] {
+        a.place(known);
+    }
+}
+
 /// What goes out to `lo`: marked, and then `rules::leaves`.
 pub(super) fn egress() -> Program {
     let mut a = Assembler::new();
@@ -188,6 +225,7 @@ pub(super) fn egress() -> Program {
     start(&mut a);
     a.load(Word, R1, R7, offset::MARKED);
     a.store(Word, R6, packet::MARK, R1);
+    check_source(&mut a, allow, refuse);
     let (places, all) = (Places::new(&mut a), Places::new(&mut a));
     let asked = a.label();
     let ways = Ways { other: allow, short: refuse, protocols: (&[TCP, UDP, ICMP, ICMP6], asked) };

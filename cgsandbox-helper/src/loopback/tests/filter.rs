@@ -10,7 +10,7 @@ use super::{
     machine_with, program, record,
 };
 use crate::loopback::record::{MARK, Reach, Record};
-use crate::loopback::rules::{self, Packet};
+use crate::loopback::rules::{self, Packet, Place};
 
 /// A packet's bytes; `options` of four bytes each in an IPv4 header.
 fn bytes(packet: &Packet, options: u8) -> Vec<u8> {
@@ -135,6 +135,38 @@ fn the_network_is_nobodys_localhost() {
         }
     }
     assert!(count[0] > 100 && count[1] > 100, "{count:?}");
+}
+
+#[test]
+fn nothing_leaves_in_anothers_name() {
+    let record = record();
+    let mut left = [0, 0];
+    for from in addresses_of_packets() {
+        for to in addresses_of_packets().into_iter().filter(|to| to.is_ipv4() == from.is_ipv4()) {
+            for protocol in [1, 17, 132] {
+                let packet = Packet { from, ..packet(to, protocol, Some(OWN)) };
+                check_filters(&record, &packet, 0, entry);
+                let is_anothers = matches!(rules::place(&record, from), Place::Anothers(_));
+                let leaves = rules::leaves(&record, &packet);
+                assert!(!(leaves && is_anothers), "{packet:?}");
+                left[usize::from(leaves)] += 1;
+            }
+        }
+    }
+    assert!(left[0] > 100 && left[1] > 100, "{left:?}");
+    // To many the kernel itself sends from there.
+    for (from, many, one) in
+        [("127.0.0.1", "239.1.2.3", "10.0.0.5"), ("::1", "ff02::fb", "2001:db8::1")]
+    {
+        let to = |to: &str| Packet {
+            from: from.parse().unwrap(),
+            ..packet(to.parse().unwrap(), 17, Some(OWN))
+        };
+        for (to, leaves) in [(to(many), true), (to(one), false)] {
+            check_filters(&record, &to, 0, entry);
+            assert_eq!(rules::leaves(&record, &to), leaves, "{to:?}");
+        }
+    }
 }
 
 #[test]

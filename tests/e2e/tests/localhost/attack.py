@@ -117,6 +117,25 @@ def multicast(group, port, interface, source=None):
     return "sent"
 
 
+def multicast_from(source, group, port, then=None, then_port=0):
+    """IP_MULTICAST_IF takes any address for the source; a connected socket keeps it for later."""
+    sock = make(group)
+    sock.setsockopt(IP, socket.IP_MULTICAST_IF, struct.pack("4s4si", bytes(4), socket.inet_aton(source), 0))
+    sock.connect((group, int(port)))
+    if then:
+        sock.connect((then, int(then_port)))
+    sock.send(b"spoofed")
+    return "sent"
+
+
+def multicast_ping(source, group):
+    """ICMP has no hook: what answers would answer to the source."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+    sock.setsockopt(IP, socket.IP_MULTICAST_IF, struct.pack("4s4si", bytes(4), socket.inet_aton(source), 0))
+    sock.sendto(bytes([8, 0, 0, 0, 0, 0, 0, 1]), (group, 0))
+    return "sent"
+
+
 def v4_of_v6(how, address, port):
     """connect(2) and sendto(2) of an AF_INET6 socket to an AF_INET address."""
     sock = make("::")
