@@ -9,6 +9,7 @@ mod files;
 mod kernel;
 mod log;
 mod login;
+mod mounts;
 mod outside;
 mod pam;
 mod sshd;
@@ -127,6 +128,7 @@ pub fn examine(user: Option<&str>) -> Result<Vec<Finding>> {
             host.foresee_namespaces();
             findings.extend(cgroups::look(&host));
             findings.extend(kernel::look(&state, &host, configuration.has_private_localhost()));
+            findings.extend(mounts::look(&host.mountinfo));
         }
         Err(error) => findings.push(Finding::problem("host", error.to_string())),
     }

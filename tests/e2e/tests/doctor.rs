@@ -390,3 +390,20 @@ fn cgroups_that_are_only_for_reading() {
         "{problems}"
     );
 }
+
+#[test]
+fn a_setuid_program_that_leaves_the_users_view_is_told_of() {
+    let host = host();
+    let told = |host: &Host| findings(host, "note").iter().any(|note| note.contains("in a snap"));
+    assert!(!told(&host));
+    host.sh("mkdir -p /usr/lib/snapd && touch /usr/lib/snapd/snap-confine");
+    assert_note(&host, &["/usr/lib/snapd/snap-confine", "sees all processes", "remove snapd"]);
+}
+
+#[test]
+fn room_for_very_many_mounts_is_told_of() {
+    let host = host();
+    let most: u64 = host.read("/proc/sys/fs/mount-max").unwrap().trim().parse().unwrap();
+    assert!(most > 10_000, "the machine has another limit than Linux's own: {most}");
+    assert_note(&host, &[&format!("{most} mounts"), "sysctl fs.mount-max=10000"]);
+}

@@ -52,6 +52,18 @@ fn own_processes_are_listed_those_of_other_sessions_too() {
     assert_eq!(second.sh(&format!("ps -o args= -p {pid}")), "sleep 1000");
 }
 
+/// cgsandbox.toml(5) says so at hidepid: the kernel has no way around it.
+#[test]
+fn a_process_of_ones_own_that_may_not_be_traced_is_hidden() {
+    let host = host();
+    let mut alice = host.spawn_session("alice");
+    let pid = alice.sh("eval $(ssh-agent) >/dev/null; echo $SSH_AGENT_PID");
+    assert_eq!(alice.sh(&format!("ps -o comm= -p {pid}; ps -o comm= -p $PPID")), "");
+    // Reachable all the same.
+    let said = alice.sh(&format!("ssh-add -l; kill {pid} && echo ended"));
+    assert!(said.contains("no identities") && said.ends_with("ended"), "{said}");
+}
+
 #[test]
 fn noaccess_shows_that_a_process_exists_and_nothing_of_it() {
     let policy = "[profile.default]\nhidepid = \"noaccess\"\n";
