@@ -106,3 +106,44 @@ fn a_manager_that_restarts_lives_where_what_is_left_is_killed() {
     machine.sh("loginctl disable-linger alice");
     machine.assert_nothing_left();
 }
+
+/// systemd gives up a manager that waits for a file system without an answer, and starts another one
+/// in the same cgroup.
+#[test]
+fn a_manager_beside_one_that_cannot_end_is_inside() {
+    let machine = Machine::build().user("alice").policy(LIMITED).start();
+    let manager = format!("user@{}.service", machine.uid("alice"));
+    machine.write(
+        &format!("/run/systemd/system/{manager}.d/tests.conf"),
+        "[Service]\nTimeoutStopSec=1s\n",
+    );
+    machine.write("/root/hang.pl", include_str!("linger/hang.pl"));
+    machine.write_at_home(
+        "alice",
+        ".config/systemd/user/waits.service",
+        "[Unit]\nConditionPathExists=/run/hang/file\n[Service]\nExecStart=true\n",
+    );
+    machine.sh("systemctl daemon-reload; modprobe -q fuse || true; mkdir -p /run/hang");
+    let server = machine.spawn(&["perl", "/root/hang.pl", "/run/hang"]);
+    eventually("it is mounted", 8.0, || machine.read("/run/hang-ready").is_some());
+    machine.sh("loginctl enable-linger alice");
+    machine.wait_until(&manager, true);
+    let stuck = machine.main_pid(&manager);
+    machine.sh("systemctl --user -M alice@ start --no-block waits.service");
+    eventually("it waits", 8.0, || machine.read("/run/hang-asked").is_some());
+    let state = |pid: i32| machine.sh(&format!("ps -o state= -p {pid} || true"));
+
+    machine.sh(&format!("systemctl stop {manager} || true"));
+    machine.sh(&format!("systemctl reset-failed {manager} || true; systemctl start {manager}"));
+    assert!(state(stuck).starts_with('D'), "it has ended; mend this test");
+    let pid = machine.main_pid(&manager);
+    assert!(pid != stuck && !machine.is_outside(pid));
+    let opened = |line: &&String| line.contains("service=systemd-user");
+    assert!(machine.log().iter().filter(opened).count() >= 2, "{:?}", machine.log());
+
+    server.kill();
+    machine.sh("umount -l /run/hang; rmdir /run/hang; rm /run/hang-* /root/hang.pl");
+    machine.sh(&format!("rm -r /run/systemd/system/{manager}.d; systemctl daemon-reload"));
+    machine.sh("loginctl disable-linger alice");
+    machine.assert_nothing_left();
+}
