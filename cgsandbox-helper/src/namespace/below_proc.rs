@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 /// Copies of mounts, each with the place that it is for.
 pub struct Copies(Vec<(PathBuf, OwnedFd)>);
 
+/// What a security module denies is left out: the login matters more than the machine's numbers in
+/// the place of a container's.
 impl Copies {
     /// Of all mounts below `/proc` that `mountinfo` has and that a user may see. To be called before
     /// anything is mounted over `/proc`.
@@ -29,6 +31,7 @@ impl Copies {
                 Ok(copy) => copies.push((path, copy)),
                 // It has just been unmounted, or is marked as not to be copied (MS_UNBINDABLE).
                 Err(Errno::NOENT | Errno::INVAL) => {}
+                Err(Errno::ACCESS | Errno::PERM) => {}
                 Err(error) => {
                     return Err(Error::os("copy the mount of", path.display())(error));
                 }
@@ -44,6 +47,7 @@ impl Copies {
                 Ok(()) => {}
                 // It was on another mount that could not be copied.
                 Err(Errno::NOENT) => {}
+                Err(Errno::ACCESS | Errno::PERM) => {}
                 Err(error) => return Err(Error::os("mount again", path.display())(error)),
             }
         }

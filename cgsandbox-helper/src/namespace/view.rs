@@ -44,8 +44,9 @@ pub fn adjust_procfs(hidepid: HidePid) -> Result<()> {
 /// Mounts what [`furnish`] mounts everywhere, to see whether the host allows it.
 pub fn try_out() -> Result<()> {
     let about = |e: Errno| Error::os("mount", "a procfs and a tmpfs of a sandbox's own")(e);
-    attach(&new_tmpfs()?, Path::new("/proc")).map_err(about)?;
-    attach(&new_procfs(HidePid::Invisible)?, Path::new("/proc")).map_err(about)
+    // In this order: SELinux allows a procfs to be mounted on, and a tmpfs not.
+    attach(&new_procfs(HidePid::Invisible)?, Path::new("/proc")).map_err(about)?;
+    attach(&new_tmpfs()?, Path::new("/proc")).map_err(about)
 }
 
 /// Why this kernel cannot give a mount namespace its own procfs; nothing when it can.
