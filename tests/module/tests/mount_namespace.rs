@@ -140,3 +140,16 @@ fn a_process_that_cannot_return_runs_nothing() {
         report.assert_one_line(&["event=session_close", "operation=setns"]);
     });
 }
+
+/// It is still in the sandbox of its user, which is none for another, and not a new one for the same.
+#[test]
+fn a_process_that_could_not_return_opens_nothing_more() {
+    in_both_builds(|build| {
+        let host = Host::new(build, "enter-mount\nhear").as_root().on_error("allow");
+        let report = host.run(&["open", "break-return", "close", "again", "open"]);
+        assert_eq!(report.codes()[4], PAM_SESSION_ERR, "{:?}", report.log);
+        assert_eq!(report.open_seen.matches("run\n").count(), 1, "no second helper");
+        let told = |line: &&String| line.contains("session of alice open");
+        assert_eq!(report.log.iter().filter(told).count(), 1, "{:?}", report.log);
+    });
+}
