@@ -59,6 +59,22 @@ impl Error {
         denials.iter().any(|errno| self.errno == Some(errno.raw_os_error()))
     }
 
+    /// Whether the system was short of something, or busy, just then. That tells nothing of what it
+    /// has.
+    pub fn is_shortage(&self) -> bool {
+        use rustix::io::Errno;
+        let short = [
+            Errno::NOMEM,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOSPC,
+            Errno::AGAIN,
+            Errno::INTR,
+            Errno::BUSY,
+        ];
+        short.iter().any(|errno| self.errno == Some(errno.raw_os_error()))
+    }
+
     /// Whether the system lacks the thing asked for, rather than failed at it.
     ///
     /// Such a lack is a feature missing from the host (`strict` decides); everything

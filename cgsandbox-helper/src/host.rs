@@ -73,7 +73,7 @@ impl Host {
             tree,
             mountinfo,
             memory_bytes: memory_bytes(),
-            no_procfs: namespace::lack(),
+            no_procfs: namespace::lack()?,
             no_loopback,
             no_cgroups: none.then(|| "no cgroup hierarchy is mounted".to_owned()),
             absent_files: Vec::new(),

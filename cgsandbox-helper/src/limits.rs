@@ -61,20 +61,34 @@ pub fn end_oom_protection(pid: u32, previous: &Previous) -> Result<()> {
     }
 }
 
-/// Gives `pid` back what it had; what went wrong. That a container's root may not raise a hard limit
-/// again is nothing that an administrator could mend, and no error.
+/// Gives `pid` back what it had; what went wrong.
 pub fn restore(pid: u32, previous: &Previous) -> Vec<Error> {
     let limits = previous.rlimits.iter().filter_map(|(name, limits)| {
         let name = Name::named(name)?;
-        set(pid, name, *limits)
-            .err()
-            .filter(|error| error.errno != Some(Errno::PERM.raw_os_error()))
+        set(pid, name, *limits).or_else(|error| restore_below(pid, name, *limits, error)).err()
     });
     let mut errors: Vec<Error> = limits.collect();
     let score = previous.oom_score_adj.map(|score| set_oom_score_adj(pid, score));
     errors.extend(score.and_then(Result::err));
     errors.retain(|error| !error.is_no_process());
     errors
+}
+
+/// A container's root may not raise a hard limit again, and can do nothing about it: the soft one
+/// goes back as far as the hard one lets it.
+fn restore_below(
+    pid: u32,
+    name: Name,
+    (soft, _): (Option<u64>, Option<u64>),
+    error: Error,
+) -> Result<()> {
+    if error.errno != Some(Errno::PERM.raw_os_error()) {
+        return Err(error);
+    }
+    let limits = kernel_file::read(format!("/proc/{pid}/limits"))?;
+    let Some((_, hard)) = in_limits(&limits, name) else { return Err(error) };
+    let soft = [soft, hard].into_iter().flatten().min();
+    set(pid, name, (soft, hard))
 }
 
 fn set(pid: u32, name: Name, (soft, hard): (Option<u64>, Option<u64>)) -> Result<()> {
@@ -157,6 +171,12 @@ mod tests {
         assert_eq!(during.rlimits["core"].0, Some(0));
         assert_eq!(restore(pid, &before), []);
         assert_eq!(remember(pid, &[(Name::Core, None, None)]).unwrap(), before);
+        // As to a container's root, which may lower a hard limit and not raise it again.
+        let error = Error::os("set", "core")(Errno::PERM);
+        assert!(limit(pid, &[(Name::Core, Some(0), Some(4096))]).is_empty());
+        restore_below(pid, Name::Core, (Some(8192), None), error).unwrap();
+        let after = remember(pid, &[(Name::Core, None, None)]).unwrap();
+        assert_eq!(after.rlimits["core"], (Some(4096), Some(4096)));
         child.kill().unwrap();
         child.wait().unwrap();
     }

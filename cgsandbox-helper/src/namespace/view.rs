@@ -49,16 +49,21 @@ pub fn try_out() -> Result<()> {
     attach(&new_tmpfs()?, Path::new("/proc")).map_err(about)
 }
 
-/// Why this kernel cannot give a mount namespace its own procfs; nothing when it can.
-pub fn lack() -> Option<Error> {
-    procfs_context(HidePid::Invisible).err().map(|mut error| {
-        let why = match error.errno == Some(Errno::PERM.raw_os_error()) {
-            true => "root has no CAP_SYS_ADMIN here, or this container denies it",
-            false => "it takes Linux 5.8",
-        };
-        error.cause = format!("{}; {why}", error.cause);
-        error
-    })
+/// Why this kernel cannot give a mount namespace its own procfs; nothing when it can. An error where
+/// that cannot be told just now.
+pub fn lack() -> Result<Option<Error>> {
+    match procfs_context(HidePid::Invisible) {
+        Ok(_) => Ok(None),
+        Err(error) if error.is_shortage() => Err(error),
+        Err(mut error) => {
+            let why = match error.errno == Some(Errno::PERM.raw_os_error()) {
+                true => "root has no CAP_SYS_ADMIN here, or this container denies it",
+                false => "it takes Linux 5.8",
+            };
+            error.cause = format!("{}; {why}", error.cause);
+            Ok(Some(error))
+        }
+    }
 }
 
 /// Whether this process is inside a sandbox, where the state is not to be seen.
