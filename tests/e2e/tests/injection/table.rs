@@ -51,7 +51,10 @@ pub fn run(name: &str, mut injection: Injection<'_>, whose: Whose, calls: &[Call
             );
             if !outcome.faults.is_empty() {
                 let all = outcome.faults.join("\n  ");
-                faults.push(format!("{syscall} {nth} {what} {on_error}:\n  {all}"));
+                let fault = format!("{name}: {syscall} {nth} {what} {on_error}:\n  {all}");
+                // All of them take an hour: the first is not to be waited for.
+                println!("{fault}");
+                faults.push(fault);
             }
         }
     }
@@ -59,7 +62,7 @@ pub fn run(name: &str, mut injection: Injection<'_>, whose: Whose, calls: &[Call
     let count = table.lines().count();
     write(name, &table);
     println!("injections {name}: {count}, {} faults", faults.len());
-    assert!(count > 4, "{table}");
+    assert!(count > 1, "{table}");
     assert!(faults.is_empty(), "{} of {count}:\n{}", faults.len(), faults.join("\n"));
 }
 
