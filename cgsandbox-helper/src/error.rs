@@ -59,6 +59,16 @@ impl Error {
         denials.iter().any(|errno| self.errno == Some(errno.raw_os_error()))
     }
 
+    /// Whether the system lacks the thing asked for, rather than failed at it.
+    ///
+    /// Such a lack is a feature missing from the host (`strict` decides); everything
+    /// else means that the sandbox could not be built (`on_error` decides).
+    pub fn is_lack(&self) -> bool {
+        use rustix::io::Errno;
+        let lacks = [Errno::NOENT, Errno::ROFS, Errno::OPNOTSUPP, Errno::NOSYS, Errno::NODEV];
+        lacks.iter().any(|errno| self.errno == Some(errno.raw_os_error()))
+    }
+
     /// Whether the system was short of something, or busy, just then. That tells nothing of what it
     /// has.
     pub fn is_shortage(&self) -> bool {
@@ -73,16 +83,6 @@ impl Error {
             Errno::BUSY,
         ];
         short.iter().any(|errno| self.errno == Some(errno.raw_os_error()))
-    }
-
-    /// Whether the system lacks the thing asked for, rather than failed at it.
-    ///
-    /// Such a lack is a feature missing from the host (`strict` decides); everything
-    /// else means that the sandbox could not be built (`on_error` decides).
-    pub fn is_lack(&self) -> bool {
-        use rustix::io::Errno;
-        let lacks = [Errno::NOENT, Errno::ROFS, Errno::OPNOTSUPP, Errno::NOSYS, Errno::NODEV];
-        lacks.iter().any(|errno| self.errno == Some(errno.raw_os_error()))
     }
 }
 

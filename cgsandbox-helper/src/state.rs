@@ -60,6 +60,12 @@ impl State {
         State { directory: PathBuf::from(STATE_DIR) }
     }
 
+    /// In another directory, to be looked at by tests.
+    #[cfg(test)]
+    pub(crate) fn at(directory: PathBuf) -> Self {
+        State { directory }
+    }
+
     /// The directory itself.
     pub fn directory(&self) -> &Path {
         &self.directory

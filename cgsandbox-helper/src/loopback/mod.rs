@@ -218,4 +218,4 @@ fn directory_of(tree: &Tree, uid: u32) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

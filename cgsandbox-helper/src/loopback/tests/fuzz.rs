@@ -11,8 +11,19 @@ use super::{
     ASKER, BARRED, FRIEND, HOST, OPEN, OWN, STRANGER, addresses, entry, machine, program, record,
 };
 use crate::loopback::address::Pool;
+use crate::loopback::claim::Claim;
 use crate::loopback::record::Record;
 use crate::loopback::rules::{self, How, Packet};
+use crate::state::State;
+
+/// Reads who has which address, for the targets that make up the state.
+pub(crate) fn claims(state: &State) {
+    for claim in Claim::all(state).into_iter().chain(Claim::of(state, 1000)) {
+        let number = u128::from(claim.address.v6) & u128::from(u64::MAX);
+        assert_eq!(u128::from(claim.address.number), number);
+    }
+    assert!(Claim::of(state, 1000).is_none_or(|claim| claim.uid == 1000));
+}
 
 /// What an input is read as, byte by byte; zeros where it ends.
 struct Bytes<'a>(&'a [u8]);

@@ -15,6 +15,7 @@ use cgsandbox_bpf::{AttachType, Program};
 use super::address::Pool;
 use super::programs::{ALL, VERSION};
 use super::record::{ANYBODY, Reach, Record, SIZE, reach_key};
+pub(crate) use fuzz::claims;
 use interpreter::Machine;
 
 const OWN: u32 = 1000;
