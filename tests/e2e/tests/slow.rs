@@ -71,13 +71,13 @@ impl Drop for Crowd {
     }
 }
 
-/// Logins of two users, four at a time, with 20 programs that run on each CPU: 200 in `make
-/// test-all`, which takes minutes, and 40 otherwise.
+/// Logins of two users, four at a time, with 20 programs that run on each CPU: 200 where all of the
+/// faults are tested, which takes minutes, and 40 otherwise.
 #[test]
 fn a_crowded_machine_refuses_nobody() {
     let host = host("[profile.default]\ntasks_max = 500\nmemory_max = \"1G\"\n");
     let crowd = Crowd::of(&host, 20);
-    let each = if std::env::var_os("CGSANDBOX_TEST_ALL").is_some() { 50 } else { 10 };
+    let each = if std::env::var_os("CGSANDBOX_FAULTS").is_some() { 50 } else { 10 };
     let login = |user| {
         let pam = ["pamtester", "sshd", user, "open_session", "close_session"];
         for _ in 0..each {
