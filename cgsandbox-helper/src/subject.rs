@@ -1,6 +1,6 @@
 //! Who a user is, as NSS has it: files, LDAP, SSSD alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
@@ -69,10 +69,41 @@ pub fn passwd() -> String {
 }
 
 /// The users of this machine's own passwd(5); a directory may have too many to ask for.
+///
+/// Read from the file itself: NSS would read it from the start for each of them.
 pub fn local(mentioned: &Mentioned<'_>) -> Vec<Subject> {
     let text = passwd();
-    let names = text.lines().filter_map(|line| line.split(':').next());
-    names.filter_map(|name| resolve(name, mentioned).ok()).collect()
+    let user = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        Some((name, fields.nth(1)?.parse::<u32>().ok()?, fields.next()?.parse::<u32>().ok()?))
+    };
+    let users: Vec<(String, u32, u32)> = text.lines().filter_map(user).collect();
+    let mut first_of = HashMap::new();
+    users.iter().for_each(|(name, uid, _)| _ = first_of.entry(*uid).or_insert(name));
+    let uid_of: HashMap<&str, u32> =
+        users.iter().map(|(name, uid, _)| (name.as_str(), *uid)).collect();
+    let named = mentioned.groups.iter().map(|group| {
+        let gid = gid_of(group).ok().flatten();
+        ((*group).to_owned(), gid)
+    });
+    let named: BTreeMap<String, Option<u32>> = named.collect();
+    let subject = |(name, uid, gid): &(String, u32, u32)| {
+        let groups = || {
+            let ids = ids_of(name, *gid).ok()?;
+            Some(Groups { ids, mentioned: named.clone() })
+        };
+        let canonical = first_of.get(uid).filter(|first| **first != name);
+        Subject {
+            name: name.clone(),
+            canonical: canonical.map(|first| (*first).clone()),
+            uid: *uid,
+            gid: *gid,
+            groups: if named.is_empty() { None } else { groups() },
+            uid_is_a_name: uid_of.get(uid.to_string().as_str()).is_some_and(|other| other != uid),
+        }
+    };
+    users.iter().map(subject).collect()
 }
 
 /// The user's group ids, and the ids of the groups that are `mentioned`.
@@ -80,13 +111,7 @@ pub fn local(mentioned: &Mentioned<'_>) -> Vec<Subject> {
 /// Only these few are looked up by name, never all of the user's by id: NSS hands over the
 /// members of each group that it is asked for, and a user can have hundreds of large groups.
 fn groups_of(subject: &Subject, mentioned: &Mentioned<'_>) -> Result<Groups> {
-    let object = || format!("the groups of user \"{}\"", subject.name.escape_default());
-    let name = CString::new(subject.name.as_str())
-        .map_err(|_| Error::new("look up", object(), "NUL in the name"))?;
-    // From the user's side: member lists miss the primary group, and a directory's groups.
-    let ids =
-        getgrouplist(&name, Gid::from_raw(subject.gid)).map_err(Error::os("look up", object()))?;
-    let ids: Vec<u32> = ids.into_iter().map(Gid::as_raw).collect();
+    let ids = ids_of(&subject.name, subject.gid)?;
     let mut groups = Groups { ids, mentioned: BTreeMap::new() };
     let mut unanswered = Vec::new();
     for group in &mentioned.groups {
@@ -99,6 +124,16 @@ fn groups_of(subject: &Subject, mentioned: &Mentioned<'_>) -> Result<Groups> {
         groups.mentioned.extend(found_by_id(&groups.ids, &unanswered)?);
     }
     Ok(groups)
+}
+
+/// Asked from the user's side: member lists miss the primary group, and a directory's groups.
+fn ids_of(user: &str, primary: u32) -> Result<Vec<u32>> {
+    let object = || format!("the groups of user \"{}\"", user.escape_default());
+    let name =
+        CString::new(user).map_err(|_| Error::new("look up", object(), "NUL in the name"))?;
+    let ids =
+        getgrouplist(&name, Gid::from_raw(primary)).map_err(Error::os("look up", object()))?;
+    Ok(ids.into_iter().map(Gid::as_raw).collect())
 }
 
 /// The id of a group by name; of a number that is no group's name, that number.

@@ -195,3 +195,18 @@ fn a_login_goes_by_a_file_with_rules_for_nine_thousand_users() {
     assert_eq!(host.read(limit).unwrap(), "50\n");
     assert!(!host.log().iter().any(|line| line.contains("config_error")), "{:?}", host.log());
 }
+
+#[test]
+fn check_compares_the_addresses_of_thousands_of_local_users() {
+    let private = "exempt = [\"@wheel\"]\n[profile.default]\nloopback = \"private\"\n";
+    let host = Host::build().user("alice").policy(private).start();
+    let mut passwd = host.read("/etc/passwd").unwrap();
+    let user = |at: usize| format!("customer{at}:x:{0}:{0}::/:/bin/sh\n", 300_000 + at);
+    passwd.extend((0..10_000).map(user));
+    // The pool has 4194304 numbers.
+    passwd += "twin:x:4494304:300000::/:/bin/sh\n";
+    host.write("/etc/passwd", passwd);
+    let told = host.as_root(["cgsandbox", "check"]).within(8.0).run();
+    assert_eq!(told.status, 1, "{told:?}");
+    assert!(told.stderr.contains("the localhost of customer0 and of twin"), "{}", told.stderr);
+}
