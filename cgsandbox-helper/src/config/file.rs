@@ -20,7 +20,7 @@ use super::diagnostic::Problem;
 
 /// What one configuration may hold, all its files together, in bytes.
 ///
-/// Each login parses it. So much takes about half a second and 220 MB: a profile and a rule for
+/// Each login parses it. So much takes about half a second and 230 MB: a profile and a rule for
 /// each of 30,000 users.
 pub(super) const LARGEST: usize = 4 << 20;
 
