@@ -200,7 +200,9 @@ impl Explanation {
         let mut missing = sandbox.missing.clone();
         if is_root {
             missing.extend(unraisable(&sandbox.rlimits)?);
-            missing.extend(sandbox.loopback.as_ref().and_then(|_| untaken()));
+            if sandbox.loopback.is_some() {
+                missing.extend(untaken()?);
+            }
         }
         let uid = self.subject.uid;
         // v1's has what is above it, whatever that is, or is not made.
@@ -274,9 +276,9 @@ impl Prospect {
 }
 
 /// Why the kernel does not take the programs of a private localhost, if it does not.
-fn untaken() -> Option<Unfit> {
-    let why = loopback::try_out().err()?.to_string();
-    Some(Unfit { directive: "loopback", why })
+fn untaken() -> Result<Option<Unfit>> {
+    let unfit = |error: Error| Unfit { directive: "loopback", why: error.to_string() };
+    Ok(loopback::try_out()?.map(unfit))
 }
 
 /// The rlimits that root may not set here. Without the capability nobody's hard limit can be

@@ -77,7 +77,8 @@ fn procfs(host: &Host) -> Finding {
 
 fn loopback(host: &Host) -> Finding {
     let lack = host.no_loopback.clone();
-    match lack.or_else(|| loopback::try_out().err().map(|error| error.to_string())) {
+    let why = || loopback::try_out().unwrap_or_else(Some).map(|error| error.to_string());
+    match lack.or_else(why) {
         None => Finding::ok(KERNEL, "the BPF programs of loopback = \"private\" are taken (5.11)"),
         Some(why) => {
             let what = format!("no user can have a localhost of its own: {why}");

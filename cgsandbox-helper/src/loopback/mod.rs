@@ -58,9 +58,9 @@ pub fn lack(tree: &Tree) -> Option<String> {
     (!v2).then(|| "BPF programs need a cgroup v2 hierarchy, and none is mounted".to_owned())
 }
 
-/// Whether the kernel takes the programs; root's to ask.
-pub fn try_out() -> std::io::Result<()> {
-    Set::try_out()
+/// Why the kernel does not take the programs, if it does not; root's to ask.
+pub fn try_out() -> Result<Option<Error>> {
+    Set::try_out().map(|tried| tried.err().map(|Unsupported(error)| error))
 }
 
 /// What became of a localhost that a user was to have.

@@ -116,12 +116,9 @@ impl Set {
         if let Some(set) = Self::in_use(state) {
             return Ok(Ok(set));
         }
-        let set = match Self::load() {
+        let set = match Self::load_or_tell()? {
             Ok(set) => set,
-            Err(LoadError { is_refusal, cause }) => {
-                let error = Error::os("load", "the BPF programs of loopback")(cause);
-                return if is_refusal { Ok(Err(Unsupported(error))) } else { Err(error) };
-            }
+            unsupported => return Ok(unsupported),
         };
         let _lock = state.lock_loopback(patience)?;
         if let Some(set) = Self::in_use(state) {
@@ -141,8 +138,15 @@ impl Set {
     }
 
     /// Has the kernel verify all programs, and forgets them.
-    pub fn try_out() -> io::Result<()> {
-        Self::load().map(drop).map_err(|error| error.cause)
+    pub fn try_out() -> Result<std::result::Result<(), Unsupported>> {
+        Self::load_or_tell().map(|loaded| loaded.map(drop))
+    }
+
+    fn load_or_tell() -> Result<std::result::Result<Self, Unsupported>> {
+        Self::load().map(Ok).or_else(|LoadError { is_refusal, cause }| {
+            let error = Error::os("load", "the BPF programs of loopback")(cause);
+            if is_refusal { Ok(Err(Unsupported(error))) } else { Err(error) }
+        })
     }
 
     fn load() -> std::result::Result<Self, LoadError> {

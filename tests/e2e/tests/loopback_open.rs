@@ -1,7 +1,9 @@
 //! Localhosts that anybody may reach, or anybody but some.
 #![allow(clippy::unwrap_used)]
 
-use cgsandbox_rig::{Host, Session, loopback, patience};
+use std::time::Instant;
+
+use cgsandbox_rig::{Host, Session, eventually, loopback, patience};
 
 mod localhost;
 
@@ -50,6 +52,60 @@ fn any_number_of_users_may_reach_each_other() {
         );
     }
     assert!(!host.exists("/run/cgsandbox/loopback/pairs"), "no pairs where everybody may");
+}
+
+/// The kernel verifies the programs for the first of all logins, which can take long where its user
+/// has used up the own limits.
+#[test]
+fn a_login_that_is_slow_to_load_the_programs_keeps_nobody_waiting() {
+    const HELPER: &str = "/usr/libexec/cgsandbox/cgsandbox-helper";
+    let stand_in = "/usr/libexec/cgsandbox/stand-in";
+    let arguments = format!("helper={stand_in} timeout={}s", patience(60.0).as_secs());
+    let host = build().policy(PRIVATE).module_arguments(&arguments).start();
+    // The first helper waits before each bpf(2): more than 15 seconds until all is loaded.
+    let script = format!(
+        "#!/bin/sh\nrm /run/slow 2>/dev/null || exec {HELPER} \"$@\"\n\
+         exec /usr/bin/strace -D -qq -o /dev/null -e inject=bpf:delay_enter=500000 {HELPER} \"$@\"\n"
+    );
+    host.write(stand_in, script);
+    host.write("/run/slow", "");
+    host.sh(&format!("chmod 755 {stand_in}"));
+    let login = |name| host.as_root(["pamtester", "sshd", name, "open_session", "close_session"]);
+    let mut slow = login("alice").start();
+    eventually("alice's helper loads", 20.0, || {
+        !host.exists("/run/slow") && host.exists("/run/cgsandbox/loopback")
+    });
+    let start = Instant::now();
+    login("bob").run().ok();
+    let took = start.elapsed();
+    assert!(took < patience(5.0), "bob waited for {took:?}");
+    assert!(slow.is_running(), "alice's login is under way: {}", slow.stderr());
+    slow.finish(patience(120.0)).ok();
+    host.assert_nothing_left();
+}
+
+/// By the number of system calls: time would tell more of the machine's other work.
+#[test]
+fn a_login_looks_at_none_of_ten_thousand_others() {
+    let policy = format!("{PRIVATE}loopback_peers = [\"*\"]\n");
+    let host = build().policy(&policy).start();
+    let _bob = session(&host, "bob");
+    let calls = || {
+        let login = "pamtester sshd alice open_session close_session";
+        host.sh(&format!("strace -f -qq -o /run/trace -e trace=all {login}"));
+        let counted = "grep -cE 'readlink|getdents|bpf\\(|openat\\(|connect\\(' /run/trace";
+        host.sh(counted).trim().parse::<usize>().unwrap()
+    };
+    let before = calls();
+    // As they are on record.
+    let record = "import os\nos.chdir('/run/cgsandbox/loopback/address')\n\
+                  for number in range(10000):\n    \
+                      os.symlink(f'{4000000000 + number} fd63:6773:6278::{number:x}',\n        \
+                                 f'127.90.{number // 256}.{number % 256}')";
+    host.as_root(["/usr/bin/python3", "-c", record]).run().ok();
+    let beside = calls();
+    host.sh("rm /run/cgsandbox/loopback/address/127.90.*");
+    assert!(beside < before + 50, "{before} system calls alone, {beside} beside 10,000");
 }
 
 #[test]
