@@ -141,7 +141,19 @@ fn bring(state: &State, policy: &Policy, uid: u32, sessions: &mut [Session]) -> 
     let address = localhost(state, &tree, policy, &sandbox, PATIENCE, &mut applied)?;
     match (sandbox.hidepid, namespace::pinned(state, uid)?.is_some()) {
         (HidePid::Off, false) => {}
-        (hidepid, true) => drop(namespace::obtain(state, &tree, uid, hidepid)?),
+        (hidepid, true) => {
+            let namespace = namespace::obtain(state, &tree, uid, hidepid)?;
+            let is_outside = |it: &&Session| {
+                let is_open = it.stage == Stage::Open && it.leader.is_alive();
+                is_open && !namespace::holds(&namespace, it.leader.pid).unwrap_or(true)
+            };
+            let outside: Vec<&str> =
+                sessions.iter().filter(is_outside).map(|it| it.id.as_str()).collect();
+            if hidepid != HidePid::Off && !outside.is_empty() {
+                let why = format!("began without a view of its own: {}", outside.join(", "));
+                applied.missing.push(Unfit { directive: "hidepid", why });
+            }
+        }
         (_, false) => {
             let why = "the sessions that are open began without a view of their own".to_owned();
             applied.missing.push(Unfit { directive: "hidepid", why });

@@ -280,3 +280,23 @@ fn own_policy(host: &Host, service: &str, tasks_max: u64) -> String {
         host.cgroup_root()
     )
 }
+
+/// A session keeps the mount namespace that it began in: apply says so, beside others that have a view.
+#[test]
+fn a_session_from_before_the_view_is_told_of_beside_one_that_has_it() {
+    let host = host("[profile.default]\nhidepid = \"off\"\n");
+    let first = host.spawn_session("alice");
+    let line = host.wait_log(&["event=session_open"]);
+    let id = line.split(" session=").nth(1).unwrap().split(' ').next().unwrap();
+    host.set_policy("[profile.default]\n");
+    let second = host.spawn_session("alice");
+    let said = host.as_root(["cgsandbox", "apply"]).run();
+    let text = format!("{}{}", said.stdout, said.stderr);
+    assert!(text.contains("without a view of its own") && text.contains(id), "{said:?}");
+    host.wait_log(&["event=policy_applied", "enforced=partial", "missing=hidepid"]);
+    first.logout();
+    let said = apply(&host);
+    assert!(said.contains("full"), "{said}");
+    second.logout();
+    host.assert_nothing_left();
+}
