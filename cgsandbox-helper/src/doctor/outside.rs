@@ -7,6 +7,7 @@ use std::path::Path;
 use super::Finding;
 use crate::cgroup::Tree;
 use crate::misplaced::{self, Process};
+use crate::session::{Session, Stage, USER_MANAGER};
 use crate::state::{State, names_in};
 use crate::{gc, namespace, systemd, teardown};
 
@@ -25,6 +26,7 @@ pub(super) fn look(state: &State, cgroup_root: &str) -> Vec<Finding> {
     let mut findings: Vec<Finding> = cgrulesengd().into_iter().collect();
     let Ok(trees) = gc::trees(state, cgroup_root) else { return findings };
     findings.extend(uids.iter().filter_map(|uid| manager(state, &trees, *uid)));
+    findings.extend(uids.iter().filter_map(|uid| sessions(state, *uid)));
     let outside = misplaced::outside(&trees, &uids);
     findings.extend(outside.into_iter().map(|(uid, processes)| finding(uid, &processes)));
     for uid in uids {
@@ -77,6 +79,27 @@ fn inside(uid: u32, processes: &[Process]) -> Finding {
     );
     let remedy = "start them anew from a login of root's or of an exempt user's";
     Finding::note(PROCESSES, what).remedy(remedy)
+}
+
+/// Sessions that began before the policy gave the user a view.
+fn sessions(state: &State, uid: u32) -> Option<Finding> {
+    let namespace = namespace::pinned(state, uid).ok()??;
+    let is_outside = |session: &Session| {
+        let is_login = session.stage == Stage::Open && session.service != USER_MANAGER;
+        is_login && !namespace::holds(&namespace, session.leader.pid).unwrap_or(true)
+    };
+    let live = teardown::live_sessions(state, uid).ok()?;
+    let ids: Vec<&str> = live.iter().filter(|it| is_outside(it)).map(|it| it.id.as_str()).collect();
+    if ids.is_empty() {
+        return None;
+    }
+    let what = format!(
+        "uid {uid} has sessions without a view of its own beside others that have one, and sees \
+         all of /proc through them: {}",
+        ids.join(", ")
+    );
+    let remedy = "they began before the policy hid processes; have the user log out of them";
+    Some(Finding::note(PROCESSES, what).remedy(remedy))
 }
 
 /// A user manager that runs since before its PAM stack had our line.

@@ -407,3 +407,18 @@ fn room_for_very_many_mounts_is_told_of() {
     assert!(most > 10_000, "the machine has another limit than Linux's own: {most}");
     assert_note(&host, &[&format!("{most} mounts"), "sysctl fs.mount-max=10000"]);
 }
+
+#[test]
+fn a_session_without_a_view_beside_others_that_have_one_is_told_of() {
+    let host = Host::build().user("alice").policy("[profile.default]\nhidepid = \"off\"\n").start();
+    let first = host.spawn_session("alice");
+    let line = host.wait_log(&["event=session_open"]);
+    let id = line.split(" session=").nth(1).unwrap().split(' ').next().unwrap();
+    host.set_policy("[profile.default]\n");
+    let second = host.spawn_session("alice");
+    assert_note(&host, &[id, "without a view of its own", "log out"]);
+    first.logout();
+    let notes = findings(&host, "note");
+    assert!(!notes.iter().any(|note| note.contains("without a view")), "{notes:?}");
+    second.logout();
+}
