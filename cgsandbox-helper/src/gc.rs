@@ -28,6 +28,7 @@ pub struct Collected {
 /// else the records say that cgroups are.
 pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
     state.prepare()?;
+    state.forget_unfinished();
     let mut collected = Collected::default();
     for tree in trees(state, cgroup_root)? {
         let mut uids = [state.users(), tree.users()].concat();

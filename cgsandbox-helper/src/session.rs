@@ -3,7 +3,7 @@
 //! It is written before anything is changed and removed after everything is undone, so
 //! whatever a crash leaves behind has a record that says how to finish.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::kernel_file;
 use crate::limits::Previous;
 use crate::namespace::Volume;
-use crate::state::{State, list, make_directory, names_in};
+use crate::state::{State, is_abandoned, list, make_directory, names_in};
 
 /// A process, told apart from later ones of the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,12 +237,8 @@ impl Session {
     /// Removes records that were being written when their writer died.
     pub fn forget_unfinished(state: &State, uid: u32) {
         let directory = Self::directory(state, uid);
-        for name in names_in(&directory) {
-            let writer = name.rsplit_once(".new.").and_then(|(_, pid)| pid.parse().ok());
-            // Somebody else may have its number by now: then it stays until the user is gone.
-            if writer.is_some_and(|pid: u32| !Path::new(&format!("/proc/{pid}")).exists()) {
-                let _ = std::fs::remove_file(directory.join(name));
-            }
+        for name in names_in(&directory).iter().filter(|name| is_abandoned(name)) {
+            let _ = std::fs::remove_file(directory.join(name));
         }
     }
 

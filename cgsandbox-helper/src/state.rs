@@ -324,6 +324,15 @@ impl State {
         })
     }
 
+    /// Removes files that were being written when their writers died.
+    pub fn forget_unfinished(&self) {
+        for directory in ["", "loopback", "slice"].map(|name| self.directory.join(name)) {
+            for name in names_in(&directory).iter().filter(|name| is_abandoned(name)) {
+                let _ = std::fs::remove_file(directory.join(name));
+            }
+        }
+    }
+
     /// How many audit lines were lost since this was last asked.
     pub fn take_lost_lines(&self) -> u64 {
         if self.must_be_roots_own().is_err() {
@@ -370,6 +379,16 @@ fn is_slave(point: &str, mountinfo: &str) -> bool {
 
 fn held_too_long(path: &Path) -> Error {
     Error::new("lock", path.display(), "another login or logout has held it too long")
+}
+
+/// Whether a name is that of a file which was being written, by a process that is gone. Its number
+/// may be another's by now: then the file stays until that one ends.
+pub fn is_abandoned(name: &str) -> bool {
+    let is_unfinished =
+        name.contains(".new.") || [".on_error.", ".lost."].iter().any(|it| name.starts_with(it));
+    let writer = name.rsplit_once('.').and_then(|(_, pid)| pid.parse::<u32>().ok());
+    let is_gone = |pid: u32| !Path::new(&format!("/proc/{pid}")).exists();
+    is_unfinished && writer.is_some_and(is_gone)
 }
 
 /// The names in a directory; none where there is no such directory, or where it cannot be read.

@@ -101,6 +101,7 @@ pub fn local(mentioned: &Mentioned<'_>) -> Vec<Subject> {
             gid: *gid,
             groups: if named.is_empty() { None } else { groups() },
             uid_is_a_name: uid_of.get(uid.to_string().as_str()).is_some_and(|other| other != uid),
+            ..Subject::default()
         }
     };
     users.iter().map(subject).collect()

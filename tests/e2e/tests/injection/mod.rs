@@ -240,6 +240,10 @@ impl<'host> Injection<'host> {
         let mut left = self.host.leftovers();
         // The standing session's processes come and go; they have a name each.
         left.retain(|line| !line.starts_with("process "));
+        let unfinished = "find /run/cgsandbox -name '*.new.*' -o -name '.lost.*' -o -name '.on_*'";
+        left.extend(
+            self.host.sh(&format!("{unfinished} 2>/dev/null; true")).lines().map(str::to_owned),
+        );
         left.sort();
         left
     }
