@@ -219,7 +219,11 @@ fn policy_in_force(
         Err(unusable) => {
             complain("none", &unusable.errors);
             let salvaged = unusable.salvaged;
-            *on_error = salvaged.on_error;
+            *on_error = match unusable.errors.texts() {
+                // Nothing of it could be read: what it last said decides, as without a helper.
+                [] => protocol::Login::published(&login.config),
+                _ => salvaged.on_error,
+            };
             let exempt = salvaged.exempt;
             let subject = resolve(&login.user, &exempt.mentioned(), &exempt)?;
             if subject.is_none_or(|subject| exempt.has(&subject)) {

@@ -66,3 +66,19 @@ fn a_helper_that_cannot_leave_a_view_ends() {
     }
     injection.end();
 }
+
+/// One of the first files that the helper opens is `/`, from where it finds the configuration.
+#[test]
+fn where_no_configuration_can_be_read_what_it_last_said_decides() {
+    let host = injection::host();
+    let mut injection = Injection::on(&host, true);
+    let mut allowed = 0;
+    for nth in 1..9 {
+        let what = format!("error=EMFILE:when={nth}");
+        let outcome = injection.with(Whose::Open, "openat", &what, "allow");
+        assert!(outcome.faults.is_empty(), "{outcome:#?}");
+        allowed += usize::from(outcome.what.starts_with("allowed"));
+    }
+    injection.end();
+    assert!(allowed > 0);
+}

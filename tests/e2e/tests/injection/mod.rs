@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use cgsandbox_rig::{Host, Output, Session, patience};
 use look::{is_unified, script};
+pub use table::Call;
 
 const HELPER: &str = "/usr/libexec/cgsandbox/cgsandbox-helper";
 const STAND_IN: &str = "/usr/libexec/cgsandbox/stand-in";
@@ -35,15 +36,6 @@ pub enum Whose {
     /// Those of the process that the module makes, until it becomes the helper; and of all others
     /// that the session's process makes.
     Child,
-}
-
-/// One system call that can be made to fail: the `nth` of its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
-    pub name: String,
-    pub nth: usize,
-    /// Whether it is made before the program itself begins.
-    pub is_loaders: bool,
 }
 
 /// What came of an injection.
@@ -271,6 +263,10 @@ impl<'host> Injection<'host> {
         let opened = line("session_open")
             .filter(|_| !log.iter().any(|line| line.contains(" enforced=none")));
         let what = match (is_in, opened) {
+            (true, _) if whose != Whose::Child && self.seen("open_session").is_none() => {
+                faults.push("the session has not looked".to_owned());
+                "unseen"
+            }
             (true, Some(open)) if open.contains("enforced=full") => {
                 faults.extend(self.differs("open_session", &self.inside, ""));
                 "whole"

@@ -5,7 +5,16 @@ use std::path::PathBuf;
 
 use cgsandbox_rig::patience;
 
-use super::{Call, Injection, Whose, host};
+use super::{Injection, Whose, host};
+
+/// One system call that can be made to fail: the `nth` of its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    pub name: String,
+    pub nth: usize,
+    /// Whether it is made before the program itself begins.
+    pub is_loaders: bool,
+}
 
 /// Whether every call gets everything; else every few calls get one thing each.
 pub fn all() -> bool {
