@@ -74,6 +74,7 @@ install:
 	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) packaging/systemd/*.service packaging/systemd/*.timer packaging/systemd/*.slice
 	install -D -m 0644 -t $(DESTDIR)$(UNITDIR)/user-runtime-dir@.service.d packaging/systemd/user-runtime-dir@.service.d/*
 	install -D -m 0644 -t $(DESTDIR)/usr/lib/tmpfiles.d packaging/systemd/tmpfiles.d/*
+	install -D -m 0644 -t $(DESTDIR)/etc/dbus-1/system.d packaging/dbus/*.conf
 	install -D -m 0644 packaging/completions/cgsandbox.bash $(DESTDIR)/usr/share/bash-completion/completions/cgsandbox
 	install -D -m 0644 -t $(DESTDIR)$(ZSHDIR) packaging/completions/_cgsandbox
 	install -D -m 0644 -t $(DESTDIR)/usr/share/fish/vendor_completions.d packaging/completions/cgsandbox.fish

@@ -5,6 +5,7 @@
 
 mod cgroups;
 mod configuration;
+mod delegated;
 mod files;
 mod kernel;
 mod log;
@@ -141,6 +142,7 @@ pub fn examine(user: Option<&str>) -> Result<Vec<Finding>> {
         configuration.on_error(),
     ));
     findings.extend(outside::look(&state, configuration.cgroup_root()));
+    findings.extend(delegated::look());
     findings.extend(login::look(user, configuration.services()));
     Ok(findings)
 }
