@@ -33,7 +33,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use cgsandbox_protocol::{Login, STATE_DIR, on_error_of};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags, statx};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
@@ -130,18 +130,14 @@ impl State {
         }
     }
 
-    /// Whether something is mounted over the directory. Linux 5.8 tells so itself; before, a bind
-    /// mount of the directory itself is not seen.
+    /// Whether another file system is mounted over the directory. A bind mount of the directory on
+    /// itself, as a service with `ReadWritePaths=` has it, is none.
     fn is_mount(&self) -> Result<bool> {
-        let about = |error: Errno| Error::os("look at", self.directory.display())(error);
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        let look = |path: &Path| statx(CWD, path, flags, StatxFlags::BASIC_STATS).map_err(about);
-        let own = look(&self.directory)?;
-        if own.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
-            return Ok(own.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
-        }
-        let parent = look(self.directory.parent().unwrap_or(Path::new("/")))?;
-        Ok((own.stx_dev_major, own.stx_dev_minor) != (parent.stx_dev_major, parent.stx_dev_minor))
+        let device = |path: &Path| {
+            let about = std::fs::symlink_metadata(path);
+            about.map(|about| about.dev()).map_err(Error::os("look at", path.display()))
+        };
+        Ok(device(&self.directory)? != device(self.directory.parent().unwrap_or(Path::new("/")))?)
     }
 
     /// With SELinux, the option by which the mount has the label that the directory has.
@@ -371,8 +367,8 @@ impl State {
 /// Whether the mount at `point` gets what another namespace mounts, and passes nothing on to it
 /// ("master:" in proc_pid_mountinfo(5)).
 fn is_slave(point: &str, mountinfo: &str) -> bool {
-    let at_point = mountinfo.lines().filter(|line| line.split(' ').nth(4) == Some(point));
-    at_point.last().is_some_and(|line| {
+    let mut at_point = mountinfo.lines().filter(|line| line.split(' ').nth(4) == Some(point));
+    at_point.next_back().is_some_and(|line| {
         line.split(' ').skip(6).take_while(|it| *it != "-").any(|it| it.starts_with("master:"))
     })
 }
