@@ -157,7 +157,15 @@ fn packet(bytes: &mut Bytes<'_>, record: &Record, known: &[IpAddr]) -> Option<bo
         opens: is_tcp && flags % 3 == 1,
         resets: is_tcp && flags % 3 == 2,
         wraps: protocol == 17 && flags & 1 == 1,
-        sender: bytes.of(&[None, Some(OWN), Some(FRIEND), Some(ASKER), Some(STRANGER), Some(OPEN), Some(BARRED)]),
+        sender: bytes.of(&[
+            None,
+            Some(OWN),
+            Some(FRIEND),
+            Some(ASKER),
+            Some(STRANGER),
+            Some(OPEN),
+            Some(BARRED),
+        ]),
     };
     Some(check_filters(record, &packet, bytes.next() % 11, entry))
 }
