@@ -1,5 +1,5 @@
 //! What users can fill with files in memory, and whom that hurts.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use cgsandbox_rig::Host;
 
