@@ -33,7 +33,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use cgsandbox_protocol::{Login, STATE_DIR, on_error_of};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
@@ -104,13 +104,18 @@ impl State {
         if self.is_mount()? || !names_in(&self.directory).is_empty() {
             return Ok(());
         }
-        if !is_slave("/run", &kernel_file::mountinfo()?) {
+        if !is_slave("/run", &kernel_file::mountinfo()?) && !namespace::is_elsewhere() {
             return self.mount_tmpfs().map(drop);
         }
-        let is_mounted = namespace::in_hosts(|| self.mount_tmpfs())?;
-        match is_mounted == self.is_mount()? {
-            true => Ok(()),
-            false => Err(Error::new("see the tmpfs at", &name, "it is in the host's view alone")),
+        let copy = namespace::in_hosts(|| match self.is_mount()? || self.mount_tmpfs()? {
+            true => namespace::copy_mount(CWD, &self.directory).map(Some).map_err(about),
+            false => Ok(None),
+        })?;
+        // Where this process's mounts are private it does not arrive by itself.
+        match copy {
+            Some(copy) if !self.is_mount()? => namespace::attach(&copy, &self.directory)
+                .map_err(Error::os("mount the host's tmpfs at", &name)),
+            _ => Ok(()),
         }
     }
 

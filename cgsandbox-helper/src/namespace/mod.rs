@@ -91,6 +91,11 @@ pub fn in_hosts<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     within(&host, work)
 }
 
+/// Whether this process is in another mount namespace than process 1.
+pub fn is_elsewhere() -> bool {
+    own_namespace().and_then(|own| holds(&own, 1)).is_ok_and(|in_hosts| !in_hosts)
+}
+
 /// Does `work` in `namespace` and comes back.
 fn within<T>(namespace: &OwnedFd, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let host = own_namespace()?;
@@ -130,14 +135,15 @@ fn adjust(state: &State, uid: u32, namespace: &OwnedFd, hidepid: HidePid) -> Res
 }
 
 /// A copy of the mount at `path`, or of `from` itself where that is empty, mounted nowhere.
-fn copy_mount(from: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn copy_mount(from: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
     open_tree(from, path, flags)
 }
 
-fn attach(mount: &OwnedFd, target: &Path) -> rustix::io::Result<()> {
+/// Mounts at `target` what [`copy_mount`] has returned.
+pub(crate) fn attach(mount: &OwnedFd, target: &Path) -> rustix::io::Result<()> {
     move_mount(mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
