@@ -108,8 +108,8 @@ fn removed_while_a_user_is_logged_in() {
     // The lines are gone with the module, so that nothing complains of it.
     let lines = machine.sh("grep -rl pam_cgsandbox /etc/pam.d || true");
     assert_eq!(lines, "");
-    // Who is inside stays inside and limited.
-    assert_eq!(machine.tasks_max("alice"), Some(99));
+    // Who is inside stays inside, without limits that nobody could lift any more.
+    assert_ne!(machine.tasks_max("alice"), Some(99));
     machine.assert_inside("alice", &session.sh(Machine::WHERE));
     let place = machine.ssh("bob").cmd(Machine::WHERE).run();
     assert!(!machine.is_inside("bob", place.ok()), "{}", place.stdout);
@@ -120,6 +120,28 @@ fn removed_while_a_user_is_logged_in() {
     machine.sh(&format!("dpkg --install {PACKAGES}/*.deb 2>&1"));
     machine.gc();
     machine.assert_nothing_left();
+}
+
+/// Nothing of ours is left that limits anybody, and nothing that only we could take away.
+#[test]
+fn purged_while_a_user_is_logged_in() {
+    let machine = machine();
+    let mut session = machine.session("alice");
+    assert_eq!(machine.tasks_max("alice"), Some(99));
+    let told = machine.sh("dpkg --purge cgsandbox libpam-cgsandbox 2>&1");
+    assert!(told.contains(&format!("sessions are open of uid {}", machine.uid("alice"))), "{told}");
+    assert!(machine.runtime_drop_ins("alice").is_empty());
+    assert_ne!(machine.tasks_max("alice"), Some(99));
+    assert_eq!(machine.sh("ls -A /run/cgsandbox 2>/dev/null || true"), "");
+    assert_eq!(session.sh("echo works"), "works");
+    session.logout();
+    machine.wait_until_gone("alice");
+    let mut later = machine.session("alice");
+    assert_ne!(machine.tasks_max("alice"), Some(99));
+    assert_eq!(later.sh("ls -d /proc/1"), "/proc/1");
+    later.logout();
+    assert_eq!(machine.sh("find /run /etc -name '*cgsandbox*' 2>/dev/null || true"), "");
+    machine.sh(&format!("dpkg --install {PACKAGES}/*.deb 2>&1"));
 }
 
 #[test]
@@ -181,4 +203,20 @@ fn the_timers_service_collects() {
     machine.assert_nothing_left();
     assert!(!addresses().contains("fd63:6773:6278:"), "{}", addresses());
     machine.wait_log(&["event=residue_removed", "uid="]);
+}
+
+/// After a boot it may be the first: what it leaves in its own view of /run is in the machine's.
+#[test]
+fn the_timers_service_makes_the_state_for_all() {
+    let machine = machine();
+    machine.sh("umount --recursive --lazy /run/cgsandbox; rm -rf --one-file-system /run/cgsandbox
+        systemd-tmpfiles --create cgsandbox.conf
+        systemctl start cgsandbox-gc.service");
+    let mounts = machine.sh("grep -F ' /run/cgsandbox ' /proc/1/mountinfo");
+    assert_eq!(mounts.lines().count(), 1, "{mounts}");
+    assert!(mounts.contains(" - tmpfs cgsandbox "), "{mounts}");
+    assert_eq!(machine.sh("readlink /run/cgsandbox/on_error"), "deny");
+    let place = machine.ssh("alice").cmd(Machine::WHERE).run();
+    machine.assert_inside("alice", place.ok());
+    machine.assert_nothing_left();
 }
