@@ -18,12 +18,18 @@ pub(super) fn look(host: &Host) -> Vec<Finding> {
     findings
 }
 
-/// Whether helpers have a cgroup of their own. cgroup v1 has nothing that would let them start in
-/// one, and where systemd does not make the cgroups, sshd is in none of the user's yet.
+/// Whether helpers have a cgroup of their own. Where systemd does not make the cgroups, sshd is in
+/// none of the user's when it starts them.
 fn slice_of_helpers(host: &Host) -> Option<Finding> {
-    let is_v2 = host.tree.hierarchies().iter().any(|h| h.version == Version::Unified);
-    if host.tree.owner() != Owner::Systemd || !is_v2 {
+    if host.tree.owner() != Owner::Systemd {
         return None;
+    }
+    let limits = host.tree.carrier(Controller::Pids).map(|hierarchy| hierarchy.version);
+    if limits == Some(Version::Legacy) {
+        let what = "limits are cgroup v1's: helpers run under the limits of the users whom they \
+                    serve, and those who use them up can slow down their own logins and logouts";
+        let remedy = "boot with systemd.unified_cgroup_hierarchy=1 where all software allows it";
+        return Some(Finding::note(CGROUPS, what).remedy(remedy));
     }
     if HELPER_CGROUPS.iter().any(|path| Path::new(path).is_dir()) {
         return Some(Finding::ok(CGROUPS, format!("helpers run in {SLICE}, out of users' reach")));
