@@ -20,7 +20,8 @@ impl Membership {
             let mut fields = line.splitn(3, ':').skip(1);
             Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
         };
-        Membership(text.lines().filter_map(line).collect())
+        // Not by lines(), which takes a carriage return at the end of a user's cgroup for none of it.
+        Membership(text.split('\n').filter_map(line).collect())
     }
 
     /// The text that [`Membership::parse`] reads.
