@@ -477,17 +477,11 @@ impl Tree {
     /// A process that is past its end still counts for a moment, so for `patience` this
     /// tries again.
     pub fn remove_session(&self, uid: u32, leaf: &str, patience: Duration) -> Result<bool> {
-        if self.owner == Owner::Systemd {
-            return Ok(true);
-        }
         let end = Instant::now() + patience;
         loop {
-            let mut busy = false;
-            for hierarchy in self.hierarchies.iter().rev() {
-                busy |= !remove_directory(&self.session_in(hierarchy, uid, leaf))?;
-            }
-            if !busy || Instant::now() >= end {
-                return Ok(!busy);
+            let gone = self.remove_in_all(|hierarchy| self.session_in(hierarchy, uid, leaf))?;
+            if gone || Instant::now() >= end {
+                return Ok(gone);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -495,11 +489,18 @@ impl Tree {
 
     /// Removes the user's cgroups; whether they are gone. Nothing below them is touched.
     pub fn remove_user(&self, uid: u32) -> Result<bool> {
+        self.remove_in_all(|hierarchy| self.user_in(hierarchy, uid))
+    }
+
+    /// Removes a directory in all hierarchies, in the tracking one only once the others are gone:
+    /// who clears up later finds by it that there is something.
+    fn remove_in_all(&self, directory: impl Fn(&Hierarchy) -> PathBuf) -> Result<bool> {
+        let Some((tracking, others)) = self.ours().split_first() else { return Ok(true) };
         let mut gone = true;
-        for hierarchy in self.ours().iter().rev() {
-            gone &= remove_directory(&self.user_in(hierarchy, uid))?;
+        for hierarchy in others.iter().rev() {
+            gone &= remove_directory(&directory(hierarchy))?;
         }
-        Ok(gone)
+        Ok(gone && remove_directory(&directory(tracking))?)
     }
 
     /// Removes the directory above all users' where no user is left, as far as it is of those

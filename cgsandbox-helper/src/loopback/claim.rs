@@ -12,14 +12,13 @@ use std::path::{Path, PathBuf};
 use super::address::{Address, Pool};
 use super::{interface, peers};
 use crate::error::{Error, Result};
-use crate::state::{State, make_directory, names_in};
+use crate::state::{State, list, make_directory};
 
 /// What addresses are from now: `wanted`, unless somebody still has one from elsewhere. With two
 /// pools in use two users could come to one number, and one bind to what was the other's.
 pub fn pool(state: &State, wanted: Pool) -> Result<Pool> {
-    let in_use = || std::fs::read_dir(directory(state)).is_ok_and(|mut all| all.next().is_some());
     match noted(state) {
-        Some(pool) if pool == wanted || in_use() => Ok(pool),
+        Some(pool) if pool == wanted || !list(&directory(state))?.is_empty() => Ok(pool),
         _ => state.write(&note(state), wanted.to_string().as_bytes()).map(|()| wanted),
     }
 }
@@ -53,22 +52,30 @@ pub struct Claim {
 
 impl Claim {
     /// What the user has.
-    pub fn of(state: &State, uid: u32) -> Option<Self> {
-        let name = std::fs::read_link(own_link(state, uid)).ok()?;
-        Self::read(state, name.to_str()?).filter(|claim| claim.uid == uid)
+    pub fn of(state: &State, uid: u32) -> Result<Option<Self>> {
+        let Some(name) = read_link(&own_link(state, uid))? else { return Ok(None) };
+        let claim = name.to_str().map(|name| Self::read(state, name)).transpose()?.flatten();
+        Ok(claim.filter(|claim| claim.uid == uid))
     }
 
     /// What everybody has.
-    pub fn all(state: &State) -> Vec<Self> {
-        let names = names_in(&directory(state));
-        names.iter().filter_map(|name| Self::read(state, name)).collect()
+    pub fn all(state: &State) -> Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for name in list(&directory(state))? {
+            all.extend(Self::read(state, &name)?);
+        }
+        Ok(all)
     }
 
-    fn read(state: &State, name: &str) -> Option<Self> {
-        let target = std::fs::read_link(directory(state).join(name)).ok()?;
-        let (uid, v6) = target.to_str()?.split_once(' ')?;
+    fn read(state: &State, name: &str) -> Result<Option<Self>> {
+        let Ok(v4) = name.parse() else { return Ok(None) };
+        let target = read_link(&directory(state).join(name))?;
+        Ok(target.and_then(|target| Self::parse(v4, target.to_str()?)))
+    }
+
+    fn parse(v4: Ipv4Addr, target: &str) -> Option<Self> {
+        let (uid, v6) = target.split_once(' ')?;
         let v6: Ipv6Addr = v6.parse().ok()?;
-        let v4: Ipv4Addr = name.parse().ok()?;
         let number = u32::try_from(u128::from(v6) & u128::from(u64::MAX)).ok()?;
         Some(Claim { uid: uid.parse().ok()?, address: Address { number, v4, v6 } })
     }
@@ -76,7 +83,7 @@ impl Claim {
     /// What the user has already, or `wanted`; what follows from the uid where `pool` has not
     /// that.
     pub fn make(state: &State, uid: u32, pool: Pool, wanted: Address) -> Result<Self> {
-        if let Some(claim) = Self::of(state, uid) {
+        if let Some(claim) = Self::of(state, uid)? {
             return Ok(claim);
         }
         let address = pool.of_v4(wanted.v4).or_else(|| pool.of_uid(uid)).ok_or_else(|| {
@@ -86,7 +93,7 @@ impl Claim {
         let claim = Claim { uid, address };
         let path = claim.path(state);
         make_directory(&directory(state))?;
-        if let Some(other) = Self::read(state, &claim.address.v4.to_string())
+        if let Some(other) = Self::read(state, &claim.address.v4.to_string())?
             && other.uid != uid
             && state.user(other.uid).exists()
         {
@@ -102,9 +109,13 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Whether a user has an address, or was about to get one.
+    /// Whether a user has an address, or was about to get one. Where that cannot be told, it is to
+    /// be looked after.
     pub fn is_begun(state: &State, uid: u32) -> bool {
-        own_link(state, uid).is_symlink()
+        match own_link(state, uid).symlink_metadata() {
+            Ok(about) => about.is_symlink(),
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        }
     }
 
     /// Takes the address off `lo`. Before [`Claim::end`]: what has no claim is never looked for there.
@@ -115,7 +126,7 @@ impl Claim {
 
     /// Ends what [`Claim::is_begun`] tells of.
     pub fn end(state: &State, uid: u32) -> Result<()> {
-        match Self::of(state, uid) {
+        match Self::of(state, uid)? {
             Some(claim) => claim.forget(state),
             None => remove(&own_link(state, uid)),
         }
@@ -123,7 +134,7 @@ impl Claim {
 
     /// The address is nobody's from then on.
     pub fn forget(self, state: &State) -> Result<()> {
-        if self.is_last(state) {
+        if self.is_last(state)? {
             let v6 = self.address.v6;
             interface::remove_route(v6).map_err(Error::os("remove the route to", v6))?;
         }
@@ -133,10 +144,9 @@ impl Claim {
     }
 
     /// Whether nobody else has an address.
-    fn is_last(&self, state: &State) -> bool {
+    fn is_last(&self, state: &State) -> Result<bool> {
         let own = self.address.v4.to_string();
-        let others = std::fs::read_dir(directory(state)).into_iter().flatten().flatten();
-        !others.into_iter().any(|entry| entry.file_name() != own.as_str())
+        Ok(list(&directory(state))?.iter().all(|name| *name == own))
     }
 
     fn path(&self, state: &State) -> PathBuf {
@@ -150,6 +160,15 @@ fn directory(state: &State) -> PathBuf {
 
 fn own_link(state: &State, uid: u32) -> PathBuf {
     state.user(uid).join("loopback")
+}
+
+/// Where a link leads; none where there is none.
+fn read_link(link: &Path) -> Result<Option<PathBuf>> {
+    use std::io::ErrorKind::{InvalidInput, NotFound};
+    match std::fs::read_link(link) {
+        Err(error) if [NotFound, InvalidInput].contains(&error.kind()) => Ok(None),
+        target => target.map(Some).map_err(Error::os("read", link.display())),
+    }
 }
 
 fn remove(link: &Path) -> Result<()> {

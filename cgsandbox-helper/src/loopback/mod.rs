@@ -103,7 +103,7 @@ pub fn give(
         Ok(set) => set,
         Err(Unsupported(error)) => return Ok(Given::Unsupported(error)),
     };
-    let was_private = Claim::of(state, uid).is_some();
+    let was_private = Claim::of(state, uid)?.is_some();
     let claim = || {
         let _lock = state.lock_loopback(patience)?;
         let pool = claim::pool(state, loopback.pool)?;
@@ -171,10 +171,10 @@ pub fn release(state: &State, uid: u32) -> Result<()> {
 /// route stands for.
 pub fn forget_unused(state: &State) -> Result<()> {
     let unused = |claim: &Claim| !state.user(claim.uid).exists();
-    if Claim::all(state).iter().any(unused) {
+    if Claim::all(state)?.iter().any(unused) {
         // Nobody gets such an address meanwhile.
         let _lock = state.lock_loopback(PATIENCE)?;
-        for claim in Claim::all(state).into_iter().filter(unused) {
+        for claim in Claim::all(state)?.into_iter().filter(unused) {
             claim.leave_lo()?;
             claim.forget(state)?;
         }
@@ -189,13 +189,13 @@ pub fn addresses_on_lo(state: &State) -> usize {
 
 /// The addresses that a user has now.
 pub fn address_of(state: &State, uid: u32) -> Option<Address> {
-    Claim::of(state, uid).map(|claim| claim.address)
+    Claim::of(state, uid).ok().flatten().map(|claim| claim.address)
 }
 
 /// The caller holds the user's lock, and the user has a directory in the state: as long as it
 /// has, nobody else gets the address.
 fn give_up(state: &State, uid: u32, patience: Duration) -> Result<()> {
-    if let Some(claim) = Claim::of(state, uid) {
+    if let Some(claim) = Claim::of(state, uid)? {
         if peers::are_any(state)
             && let Some(set) = Set::in_use(state)
         {

@@ -44,7 +44,7 @@ pub fn update(
     if policy.has_pairs() {
         remember(state, subject)?;
         let own = Party { subject, number, is_open };
-        let others = Claim::all(state).into_iter().filter(|claim| claim.uid != subject.uid);
+        let others = Claim::all(state)?.into_iter().filter(|claim| claim.uid != subject.uid);
         for Claim { uid, address: Address { number, .. } } in others {
             if let Some(subject) = look_up(state, policy, uid) {
                 let is_open = set.is_open(number)?;

@@ -148,7 +148,10 @@ impl<'host> Injection<'host> {
                 let begins = name == "setns" || name == "socketpair" && rest.contains("SEQPACKET");
                 is_module = is_module && !(name == "clone" && rest.contains("child_stack=NULL"));
                 is_module = is_module || begins;
-                if !is_module {
+                // It asks for its helper's end until that has come, which is some times more or less:
+                // a later number may be that of pam_exec's own child.
+                let is_uncertain = name == "wait4" && *nth > 1;
+                if !is_module || is_uncertain {
                     continue;
                 }
             }
