@@ -327,7 +327,8 @@ impl State {
 
     /// Removes files that were being written when their writers died.
     pub fn forget_unfinished(&self) {
-        for directory in ["", "loopback", "slice"].map(|name| self.directory.join(name)) {
+        let written_in = ["", "forgotten", "loopback", "loopback/subject", "slice"];
+        for directory in written_in.map(|name| self.directory.join(name)) {
             for name in names_in(&directory).iter().filter(|name| is_abandoned(name)) {
                 let _ = std::fs::remove_file(directory.join(name));
             }

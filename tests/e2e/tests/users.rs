@@ -94,8 +94,8 @@ fn what_system_calls_tell_of_a_pid_stays_visible() {
     let version = (numbers.next().unwrap(), numbers.next().unwrap());
     let uid = match version >= (6, 13) {
         true => format!("uid {}", host.uid("bob")),
-        // ENOTTY: there is no such request.
-        false => "no uid 25".to_owned(),
+        // There is no such request.
+        false => "no uid ".to_owned(),
     };
     assert!(told.contains(&uid), "{told}");
     assert!(told.contains("session ") && told.contains("time "), "{told}");
