@@ -33,15 +33,14 @@ use property::{Amount, Property, properties};
 use unit_files::UnitFiles;
 
 /// How long a command waits for systemd.
-const ANSWER: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// The unit whose cgroup helpers run in, see [`cgsandbox_protocol::HELPER_CGROUPS`].
 pub const SLICE: &str = "cgsandbox.slice";
 
 /// Has systemd make the cgroup that helpers run in, where it is not there yet.
 pub fn start_slice() -> Result<()> {
-    // Nobody's login waits for it.
-    let mut bus = Bus::connect(ANSWER * 10)?;
+    let mut bus = Bus::connect(ANSWER)?;
     bus.call(MANAGER_PATH, MANAGER, "StartUnit", &(SLICE, "replace")).map(drop)
 }
 
