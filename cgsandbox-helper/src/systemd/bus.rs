@@ -165,9 +165,11 @@ impl Bus {
     fn authenticate(&mut self) -> Outcome<()> {
         let uid = nix::unistd::geteuid().to_string();
         let hex: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
-        self.send(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes())?;
+        // BEGIN in the same write, as systemd's own clients have it: a systemd that reads BEGIN and
+        // the first message together leaves that message lying until more comes.
+        self.send(format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n").as_bytes())?;
         let mut line = Vec::new();
-        // Nothing follows the line until BEGIN.
+        // Nothing follows the line until the first call.
         while !line.ends_with(b"\r\n") && line.len() < 512 {
             let mut byte = [0];
             self.receive(&mut byte)?;
@@ -176,7 +178,7 @@ impl Bus {
         if !line.starts_with(b"OK ") {
             return Err(Failure::Broken("it does not take this process for root".to_owned()));
         }
-        self.send(b"BEGIN\r\n")
+        Ok(())
     }
 
     /// The first call on a bus, which gives this connection a name.
