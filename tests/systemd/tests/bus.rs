@@ -44,7 +44,10 @@ fn kept(path: &str) -> String {
 /// Without logind in the stack: pam_systemd has a deadline of its own, two minutes.
 fn machine(on_error: &str) -> Machine {
     let policy = format!("on_error = {on_error:?}\n{LIMITED}");
-    let machine = Machine::build().user("alice").policy(&policy).without_logind().start();
+    // Less than by default: each test waits for it.
+    let arguments = format!("timeout={}s", patience(1.0).as_secs());
+    let builder = Machine::build().user("alice").policy(&policy).without_logind();
+    let machine = builder.module_arguments(&arguments).start();
     // The first open writes down what on_error is.
     machine.ssh("alice").cmd("true").run().ok();
     machine
