@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::kernel_file;
 use crate::limits::Previous;
 use crate::namespace::Volume;
-use crate::state::{State, is_abandoned, list, make_directory, names_in};
+use crate::state::{State, list, make_directory, names_in, remove_abandoned};
 
 /// A process, told apart from later ones of the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,10 +236,7 @@ impl Session {
 
     /// Removes records that were being written when their writer died.
     pub fn forget_unfinished(state: &State, uid: u32) {
-        let directory = Self::directory(state, uid);
-        for name in names_in(&directory).iter().filter(|name| is_abandoned(name)) {
-            let _ = std::fs::remove_file(directory.join(name));
-        }
+        remove_abandoned(&Self::directory(state, uid));
     }
 
     /// Removes the record of a session.

@@ -328,10 +328,8 @@ impl State {
     /// Removes files that were being written when their writers died.
     pub fn forget_unfinished(&self) {
         let written_in = ["", "forgotten", "loopback", "loopback/subject", "slice"];
-        for directory in written_in.map(|name| self.directory.join(name)) {
-            for name in names_in(&directory).iter().filter(|name| is_abandoned(name)) {
-                let _ = std::fs::remove_file(directory.join(name));
-            }
+        for name in written_in {
+            remove_abandoned(&self.directory.join(name));
         }
     }
 
@@ -385,12 +383,19 @@ fn held_too_long(path: &Path) -> Error {
 
 /// Whether a name is that of a file which was being written, by a process that is gone. Its number
 /// may be another's by now: then the file stays until that one ends.
-pub fn is_abandoned(name: &str) -> bool {
+fn is_abandoned(name: &str) -> bool {
     let is_unfinished =
         name.contains(".new.") || [".on_error.", ".lost."].iter().any(|it| name.starts_with(it));
     let writer = name.rsplit_once('.').and_then(|(_, pid)| pid.parse::<u32>().ok());
     let is_gone = |pid: u32| !Path::new(&format!("/proc/{pid}")).exists();
     is_unfinished && writer.is_some_and(is_gone)
+}
+
+/// Removes from `directory` what was being written when its writer died.
+pub fn remove_abandoned(directory: &Path) {
+    for name in names_in(directory).iter().filter(|name| is_abandoned(name)) {
+        let _ = std::fs::remove_file(directory.join(name));
+    }
 }
 
 /// The names in a directory; none where there is no such directory, or where it cannot be read.

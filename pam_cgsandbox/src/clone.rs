@@ -46,6 +46,9 @@ pub unsafe fn vfork(
 }
 
 /// The same in the cgroup for helpers, which only root can make; none where that cannot be.
+///
+/// # Safety
+/// As [`vfork`].
 unsafe fn into_ours(
     child: Child,
     argument: *mut c_void,
@@ -67,6 +70,9 @@ unsafe fn into_ours(
 
 /// clone3(2) for a child with a stack of its own, which runs `child`. In the machine's own words,
 /// for a function of the C library would return in the child, to what is not on the new stack.
+///
+/// # Safety
+/// As [`vfork`]; and `arguments` must name a stack that nothing else uses until the child has left it.
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
 unsafe fn clone3(arguments: &libc::clone_args, child: Child, argument: *mut c_void) -> i64 {
     let result;
