@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use cgsandbox_protocol::HELPER_CGROUPS;
-
 use super::Finding;
 use crate::cgroup::{Controller, Owner, Tree, Version};
 use crate::host::Host;
@@ -31,7 +29,7 @@ fn slice_of_helpers(host: &Host) -> Option<Finding> {
         let remedy = "boot with systemd.unified_cgroup_hierarchy=1 where all software allows it";
         return Some(Finding::note(CGROUPS, what).remedy(remedy));
     }
-    if HELPER_CGROUPS.iter().any(|path| Path::new(path).is_dir()) {
+    if systemd::has_slice() {
         return Some(Finding::ok(CGROUPS, format!("helpers run in {SLICE}, out of users' reach")));
     }
     let what = format!(

@@ -154,7 +154,8 @@ pub fn enable(service: &str) -> Result<Switched> {
 
 /// A login must find the cgroup for helpers; what keeps systemd from making it.
 fn start_slice() -> Option<Finding> {
-    let error = systemd::is_manager().then(systemd::start_slice)?.err()?;
+    let is_lacking = systemd::is_manager() && !systemd::has_slice();
+    let error = is_lacking.then(systemd::start_slice)?.err()?;
     let what = format!("{} is not active: {error}", systemd::SLICE);
     let remedy = format!("systemctl start {}", systemd::SLICE);
     // Logins go without it. Where systemd runs and this is no image that is being made, doctor

@@ -38,6 +38,11 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The unit whose cgroup helpers run in, see [`cgsandbox_protocol::HELPER_CGROUPS`].
 pub const SLICE: &str = "cgsandbox.slice";
 
+/// Whether the cgroup that helpers run in is there.
+pub fn has_slice() -> bool {
+    cgsandbox_protocol::HELPER_CGROUPS.iter().any(|path| Path::new(path).is_dir())
+}
+
 /// Has systemd make the cgroup that helpers run in, where it is not there yet.
 pub fn start_slice() -> Result<()> {
     let mut bus = Bus::connect(ANSWER)?;
