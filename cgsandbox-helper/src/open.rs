@@ -273,6 +273,11 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
             HidePid::Off if namespace::pinned(state, uid)?.is_none() => None,
             hidepid => Some(namespace::obtain(state, tree, uid, hidepid)?),
         };
+        if let Some(namespace) = &namespace
+            && is_first_login(state, &session)?
+        {
+            namespace::bring(namespace)?;
+        }
         let volumes = match &namespace {
             Some(namespace) => namespace::volumes(&host.mountinfo, namespace, &sandbox.subject)?,
             None => Vec::new(),
@@ -304,6 +309,13 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
             Err(refusal)
         }
     }
+}
+
+/// Whether the user has no other login: later ones find the mounts of the first.
+fn is_first_login(state: &State, session: &Session) -> Result<bool> {
+    let is_login = |it: &Session| it.service != USER_MANAGER;
+    let others = teardown::live_sessions(state, session.uid)?;
+    Ok(is_login(session) && !others.iter().any(|it| it.id != session.id && is_login(it)))
 }
 
 /// Makes localhost the user's own, or the machine's again; what the kernel has no means for is

@@ -9,6 +9,7 @@
 //! change the host's.
 
 mod below_proc;
+mod brought;
 mod pin;
 mod view;
 mod volume;
@@ -28,6 +29,7 @@ use crate::config::value::HidePid;
 use crate::error::{Error, Result};
 use crate::state::State;
 
+pub use brought::bring;
 pub use pin::{make_store, pinned, release};
 pub use view::{is_inside, lack};
 pub use volume::{Volume, unmount_gone, volumes};

@@ -60,3 +60,41 @@ fn all_of_a_users_logins_have_one_view_whatever_sshds_own_is() {
     let host = prepared(Host::build().sshd_through(&["unshare", "-m"]));
     assert_one_view(&host);
 }
+
+/// As on a host with systemd: the user manager, whose service has no pam_namespace, comes first.
+#[test]
+fn what_pam_namespace_mounts_is_there_where_the_user_manager_came_first() {
+    for propagation in [Propagation::Shared, Propagation::Private] {
+        let host = with_pam_namespace(propagation);
+        let ours = host.read("/etc/pam.d/sshd").unwrap();
+        let ours = ours.lines().find(|line| line.contains("pam_cgsandbox.so")).unwrap();
+        let waits = "session required pam_exec.so /bin/sleep 1000";
+        host.write(
+            "/etc/pam.d/systemd-user",
+            format!("account required pam_permit.so\n{ours}\n{waits}\n"),
+        );
+        host.set_policy("services = [\"sshd\", \"systemd-user\"]\n[profile.default]\n");
+        let manager = host.as_root(["pamtester", "systemd-user", "alice", "open_session"]).start();
+        host.wait_log(&["event=session_open", "service=systemd-user"]);
+        host.sh("touch /tmp/of-the-host");
+        let (mut first, mut second) = (host.spawn_session("alice"), host.spawn_session("alice"));
+        for session in [&mut first, &mut second] {
+            assert_eq!(session.sh("ls /tmp"), "");
+            assert_eq!(session.sh("test -e /proc/1 || echo hidden"), "hidden");
+        }
+        assert_eq!(first.sh(VIEW), second.sh(VIEW), "two views");
+        first.sh("touch /tmp/of-alice");
+        assert_eq!(second.sh("ls /tmp"), "of-alice");
+        // The second login has brought nothing that was there.
+        let mounted = |table: &str| table.lines().filter(|line| line.contains(" /tmp ")).count();
+        let on_host = mounted(&host.sh("cat /proc/self/mountinfo"));
+        assert_eq!(mounted(&second.sh("cat /proc/self/mountinfo")), on_host + 1);
+        assert!(!host.exists("/tmp/of-alice"));
+        first.logout();
+        second.logout();
+        host.sh("kill $(pgrep -x -f '/bin/sleep 1000')");
+        manager.kill();
+        host.as_root(["cgsandbox", "gc"]).run();
+        host.assert_nothing_left();
+    }
+}
