@@ -49,7 +49,8 @@ impl Machine {
             left.extend(drop_ins.into_iter().map(|name| format!("drop-in {name} of {uid}")));
             left.extend(found(&format!("find /sys/fs/cgroup -depth -name 'user-{uid}.slice'")));
         }
-        left.extend(units("'cgsandbox-*'"));
+        // The timer belongs to the installation.
+        left.extend(units("'cgsandbox-*.scope' 'cgsandbox-*.service'"));
         left.extend(found("find /run/cgsandbox/user -mindepth 1"));
         left.extend(found("find /run/cgsandbox/loopback/address -mindepth 1"));
         // The slice for helpers is there from the boot on.
