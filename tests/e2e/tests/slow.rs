@@ -97,3 +97,49 @@ fn a_crowded_machine_refuses_nobody() {
     assert!(!log.iter().any(|line| line.contains("event=session_denied")));
     host.assert_nothing_left();
 }
+
+/// In a user namespace: mounts that double with each step, then loops that copy and drop them all. All
+/// mounts of the machine wait in between.
+const MOUNTS: &str = r#"
+set -e
+mkdir -p ~/mounts
+mount -t tmpfs tmpfs ~/mounts
+cd ~/mounts
+for step in $(seq STEPS); do
+    mkdir $step
+    mount --rbind . $step
+done
+echo "$(wc -l </proc/self/mountinfo) mounts"
+for loop in $(seq LOOPS); do
+    while :; do unshare -m true; done &
+done
+wait
+"#;
+
+/// 65,536 mounts and 30 loops where all of the faults are tested, and a quarter of them otherwise.
+#[test]
+fn one_who_makes_all_mounts_of_the_machine_wait_refuses_nobody() {
+    let (steps, loops) = match std::env::var_os("CGSANDBOX_FAULTS") {
+        Some(_) => ("16", "30"),
+        None => ("14", "8"),
+    };
+    let host = host("[profile.default]\ntasks_max = 500\nmemory_max = \"2G\"\n");
+    let mut alice = host.spawn_session("alice");
+    host.write("/etc/mounts.sh", MOUNTS.replace("STEPS", steps).replace("LOOPS", loops));
+    alice.sh("unshare -U -r -m sh /etc/mounts.sh >~/said 2>&1 & true");
+    eventually("the loops run", 60.0, || alice.sh("cat ~/said").contains(" mounts"));
+    println!("{}", alice.sh("cat ~/said"));
+    for _ in 0..6 {
+        let login = ["pamtester", "sshd", "bob", "open_session", "close_session"];
+        host.as_root(login).within(60.0).run().ok();
+    }
+    let log = host.log();
+    let slow = log.iter().filter(|line| line.contains("user=bob") && line.contains(" waited="));
+    println!("{} of 6 logins waited for more than a second", slow.count());
+    assert!(!log.iter().any(|line| line.contains("event=session_denied")), "{log:#?}");
+    alice.sh("kill $(jobs -p)");
+    host.sh("while pkill -KILL -u alice -x 'sh|unshare'; do sleep 0.2; done");
+    alice.logout();
+    host.as_root(["cgsandbox", "gc"]).run();
+    host.assert_nothing_left();
+}
