@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cgroup::{Tree, mounted};
+use crate::cgroup::{Membership, Tree, mounted};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::state::State;
@@ -27,6 +27,7 @@ pub struct Collected {
 /// Sweeps after every user who has a cgroup or a record, below `cgroup_root` and wherever
 /// else the records say that cgroups are.
 pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
+    leave_users_limits()?;
     state.prepare()?;
     state.forget_unfinished();
     let mut collected = Collected::default();
@@ -52,6 +53,15 @@ pub fn collect(state: &State, cgroup_root: &str) -> Result<Collected> {
     }
     loopback::forget_unused(state).unwrap_or_else(|error| collected.failed.push(error));
     Ok(collected)
+}
+
+/// The last unit of a user calls `gc` in a cgroup of the user's: with their limits it could take long,
+/// and others' logins wait for the locks that it holds.
+fn leave_users_limits() -> Result<()> {
+    if Tree::of_systemd(&mounted()?).locate(&Membership::of(std::process::id())?).is_some() {
+        systemd::join_slice();
+    }
+    Ok(())
 }
 
 /// Where logins are put today, and where those of before were that sessions are left of.

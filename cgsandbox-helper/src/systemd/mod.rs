@@ -49,6 +49,14 @@ pub fn start_slice() -> Result<()> {
     bus.call(MANAGER_PATH, MANAGER, "StartUnit", &(SLICE, "replace")).map(drop)
 }
 
+/// Moves this process into the cgroup that helpers run in. Where there is none it stays where it is.
+pub fn join_slice() {
+    // Any of them, or none: this is for the better, and nothing depends on it.
+    let _ = cgsandbox_protocol::HELPER_CGROUPS
+        .iter()
+        .any(|path| std::fs::write(Path::new(path).join("cgroup.procs"), "0").is_ok());
+}
+
 /// Whether systemd manages this host's services (sd_booted(3)).
 pub fn is_manager() -> bool {
     Path::new("/run/systemd/system").is_dir()
