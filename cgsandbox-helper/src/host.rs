@@ -133,7 +133,7 @@ impl Host {
             &profile.io_read_iops_max,
             &profile.io_write_iops_max,
         ];
-        for limit in lists.into_iter().flatten().flat_map(|list| &list.value) {
+        for limit in lists.into_iter().flatten().flat_map(|list| list.value.iter()) {
             self.disks.entry(PathBuf::from(&limit.path)).or_insert_with_key(|path| disk_of(path));
         }
     }

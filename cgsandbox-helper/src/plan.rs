@@ -93,8 +93,8 @@ impl Sandbox {
             rlimits,
             hidepid,
             max_logins: profile.max_logins.as_ref().and_then(|max| max.value.number()),
-            on_logout: profile.on_logout.as_ref().map_or_else(OnLogout::default, |o| o.value),
-            strict: profile.strict.as_ref().is_some_and(|strict| strict.value),
+            on_logout: profile.on_logout(),
+            strict: profile.strict(),
             missing,
             confined,
         }
@@ -108,7 +108,7 @@ fn loopback(
     profile: &Profile,
     host: &Host,
 ) -> (Option<Loopback>, Option<Unfit>) {
-    if profile.loopback.as_ref().map(|choice| choice.value) != Some(Privacy::Private) {
+    if profile.loopback() != Privacy::Private {
         return (None, None);
     }
     let lacking = |why: String| (None, Some(Unfit { directive: "loopback", why }));

@@ -1,10 +1,14 @@
 //! Who gets which sandbox. Pure: no file, no NSS, no system call.
 
+mod directives;
 mod matching;
 mod profile;
 
+pub(crate) use directives::KEYS;
+pub use directives::{DIRECTIVES, Directive, Profile};
 pub use matching::{Match, Mentioned, Pattern, Specificity, Verdict, Who};
-pub use profile::{Profile, Setting};
+pub(crate) use profile::{Parser, Reading};
+pub use profile::{Rlimits, Said, Setting};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Controller, Version};
-use crate::config::value::{CpuQuota, IoLimit, Limit, Memory};
+use crate::config::value::{CpuQuota, IoLimit, Limit, List, Memory};
 use crate::config::{Origin, Sourced};
 use crate::host::{Disk, Host};
-use crate::policy::Profile;
+use crate::policy::{Directive, Profile};
 
 /// The period of a CPU quota, in microseconds: the kernel's own default.
 const PERIOD_US: u64 = 100_000;
@@ -76,17 +76,9 @@ pub fn session_attributes(profile: &Profile, host: &Host) -> (Vec<Attribute>, Ve
     (attributes, unfit)
 }
 
+/// The directive that asks the same of a session; itself where there is none.
 fn of_session(directive: &'static str) -> &'static str {
-    match directive {
-        "memory_max" => "session_memory_max",
-        "memory_high" => "session_memory_high",
-        "memory_swap_max" => "session_memory_swap_max",
-        "cpu_quota" => "session_cpu_quota",
-        "cpu_weight" => "session_cpu_weight",
-        "tasks_max" => "session_tasks_max",
-        "io_weight" => "session_io_weight",
-        other => other,
-    }
+    Directive::named(directive).and_then(|row| row.session).unwrap_or(directive)
 }
 
 struct Sheet<'a> {
@@ -247,7 +239,7 @@ impl Sheet<'_> {
     fn io_limit(
         &mut self,
         directive: &'static str,
-        wanted: &Option<Sourced<Vec<IoLimit>>>,
+        wanted: &Option<Sourced<List<IoLimit>>>,
         key: &str,
         legacy_file: &'static str,
     ) {
@@ -266,7 +258,7 @@ impl Sheet<'_> {
         }
         // Two paths may lie on one disk: the later one counts.
         let mut by_disk: BTreeMap<Disk, Limit> = BTreeMap::new();
-        for IoLimit { path, limit, .. } in &wanted.value {
+        for IoLimit { path, limit, .. } in wanted.value.iter() {
             match self.host.disk(path.as_ref()) {
                 Ok(disk) => drop(by_disk.insert(disk, *limit)),
                 Err(why) => self.unfit.push(Unfit { directive, why }),

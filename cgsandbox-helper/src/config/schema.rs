@@ -17,7 +17,7 @@ use super::syntax;
 use super::value::{self, Invalid, Scalar};
 use super::{pattern, place, profile};
 use crate::loopback::address::Network4;
-use crate::policy::{Match, Profile, Rule};
+use crate::policy::{KEYS, Match, Profile, Rule};
 
 /// The keys at the top of a file.
 pub(super) const TOP_KEYS: &[&str] = &[
@@ -166,7 +166,7 @@ impl Reader<'_> {
         for (name, value) in table {
             let Some(directives) = value.get_ref().as_table() else {
                 // [profile] in place of [profile.NAME] makes directives look like names.
-                let help = match profile::KEYS.contains(&name.get_ref().as_ref()) {
+                let help = match KEYS.contains(&name.get_ref().as_ref()) {
                     true => "directives belong into a [profile.NAME]".to_owned(),
                     false => format!("write [profile.{}]", name.get_ref()),
                 };
@@ -206,7 +206,7 @@ impl Reader<'_> {
                 }
                 "profile" => profile = self.text(value, |name| Ok(name.to_owned())),
                 unknown => {
-                    let directive = profile::KEYS.contains(&unknown);
+                    let directive = KEYS.contains(&unknown);
                     let help = directive.then(|| {
                         format!("{unknown} belongs into a [profile.NAME]; rules only choose one")
                     });
@@ -336,11 +336,11 @@ impl Reader<'_> {
 }
 
 fn misplaced_at_top(key: &str, value: &DeValue<'_>) -> Option<String> {
-    if profile::KEYS.contains(&key) {
+    if KEYS.contains(&key) {
         return Some(format!("{key} belongs into a [profile.NAME]"));
     }
-    let is_profile = value.as_table().is_some_and(|table| {
-        table.keys().any(|inner| profile::KEYS.contains(&inner.get_ref().as_ref()))
-    });
+    let is_profile = value
+        .as_table()
+        .is_some_and(|table| table.keys().any(|inner| KEYS.contains(&inner.get_ref().as_ref())));
     is_profile.then(|| format!("profiles are written [profile.{key}]"))
 }

@@ -6,7 +6,7 @@ use cgsandbox_fuzz::Fuzz;
 
 use super::kind_of;
 use crate::config::{Problem, SourceText, lint, parse};
-use crate::policy::{Choice, Policy, Profile, Subject};
+use crate::policy::{Choice, DIRECTIVES, Directive, Policy, Profile, Subject};
 
 /// Where an input goes on with the next drop-in.
 const NEXT_FILE: &str = "\n---\n";
@@ -28,8 +28,12 @@ fn files(input: &[u8]) -> Vec<SourceText> {
 
 #[test]
 fn every_configuration_is_a_policy_or_errors_with_lines() {
+    // Every directive there is, besides what is worth more than one spelling.
+    let lines = |row: &Directive| row.examples.map(|value| format!("{} = {value}\n", row.name));
+    let lines: Vec<String> = DIRECTIVES.iter().flat_map(lines).collect();
     Fuzz::target("config")
         .words(&WORDS)
+        .words(&lines.iter().map(String::as_str).collect::<Vec<_>>())
         .seed(include_str!("../../../config/cgsandbox.toml"))
         .seed(include_str!("../../../config/examples/compute-login-node.toml"))
         .seed(include_str!("../../../config/examples/shared-hosting.toml"))

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use cgsandbox::command::grammar;
-use cgsandbox::config::{self, value::HidePid, value::OnLogout, value::Rlimit};
+use cgsandbox::config::{self, value::Rlimit};
 use cgsandbox::policy::Policy;
 use cgsandbox_papers::manual::{COMMAND, CONFIGURATION, MODULE, PAGES, calls, items, section};
 use cgsandbox_papers::{repository, source};
@@ -223,7 +223,7 @@ fn the_bounds_of_values() {
 }
 
 #[test]
-fn the_defaults() {
+fn the_defaults_at_the_top_of_the_file() {
     let silent = policy("").unwrap();
     let quoted = |text: &str| format!("\\(dq{text}\\(dq");
     let services: Vec<String> = silent.services.iter().map(|name| quoted(name)).collect();
@@ -232,22 +232,6 @@ fn the_defaults() {
     assert!(top.contains(&format!(".Li [{}]\nby default", services.join(", "))));
     assert!(top.contains(&format!(".Li {}\nby default", quoted(&silent.cgroup_root))));
     assert!(silent.exempt.0.is_empty() && top.contains("by default nobody but root"));
-    let profiles = section(CONFIGURATION, "PROFILES");
-    for default in [HidePid::default().name(), OnLogout::default().name()] {
-        assert!(profiles.contains(&format!(".Li {} ,\nthe default", quoted(default))), "{default}");
-    }
-}
-
-#[test]
-fn the_file_that_ships_has_every_directive() {
-    let shipped = repository::read("config/cgsandbox.toml");
-    for directive in directives() {
-        let written = |line: &str| {
-            let line = line.trim_start_matches('#');
-            line.strip_prefix(&directive).is_some_and(|rest| rest.trim_start().starts_with('='))
-        };
-        assert!(shipped.lines().any(written), "config/cgsandbox.toml has no {directive}");
-    }
 }
 
 #[test]

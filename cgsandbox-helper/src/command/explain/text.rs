@@ -6,11 +6,11 @@ use cgsandbox_protocol::Login;
 
 use super::terminal::{Table, hanging, heading, styled};
 use crate::cgroup::{Attribute, Owner};
-use crate::config::value::{HidePid, Privacy};
+use crate::config::value::HidePid;
 use crate::config::{ConfigErrors, Origin};
 use crate::explain::{Configuration, Explanation, Fate, Outcome, Prospect};
 use crate::loopback::address::Address;
-use crate::policy::{Confined, Loss, Rule, Subject, Unconfined};
+use crate::policy::{Confined, DIRECTIVES, Loss, Rule, Subject, Unconfined};
 use crate::subject;
 
 /// How many errors of the configuration, and of the rules for others, are shown.
@@ -180,18 +180,12 @@ fn settings(prospect: &Prospect, places: &Places) -> String {
             table.row([directive.to_owned(), value.to_owned(), places.of_origin(&setting.origin)]);
         }
     }
-    let silent = [
-        ("hidepid", sandbox.hidepid.to_string()),
-        ("on_logout", sandbox.on_logout.to_string()),
-        ("loopback", Privacy::default().to_string()),
-        ("strict", sandbox.strict.to_string()),
-    ];
-    for (directive, value) in silent {
+    for (directive, default) in DIRECTIVES.iter().filter_map(|it| Some((it.name, it.default?))) {
         // What the host lacks is off, whatever was set; that is told below.
         if !settings.iter().any(|setting| setting.directive == directive)
             && !prospect.missing.iter().any(|unfit| unfit.directive == directive)
         {
-            table.row([directive.to_owned(), value, "default".to_owned()]);
+            table.row([directive.to_owned(), default(), "default".to_owned()]);
         }
     }
     section("Settings") + &table.render()

@@ -1,6 +1,7 @@
 //! What is installed is right, commented-out lines included.
 
 use super::*;
+use crate::policy::KEYS;
 
 const SHIPPED: &str = include_str!("../../../../config/cgsandbox.toml");
 
@@ -34,7 +35,7 @@ fn the_shipped_configuration_is_right_with_every_line_in_force() {
         Err(errors) => panic!("{}", errors.render(false)),
     };
     // It shows every key there is.
-    for key in profile::KEYS.iter().chain(schema::TOP_KEYS).filter(|key| **key != "profile") {
+    for key in KEYS.iter().chain(schema::TOP_KEYS).filter(|key| **key != "profile") {
         let shown = text.lines().any(|line| {
             line.split(['=', ' ']).next() == Some(key)
                 || [format!("[[{key}]]"), format!("[{key}]")].contains(&line.trim().to_owned())
@@ -43,7 +44,7 @@ fn the_shipped_configuration_is_right_with_every_line_in_force() {
     }
     assert_eq!(policy.cgroup_root, parse(&[main_file("")]).unwrap().cgroup_root);
     let shown = |name: &str| policy.profiles.get(name).unwrap().profile.settings();
-    assert_eq!(shown("default").len(), profile::KEYS.len(), "one each, two limits, no inherits");
+    assert_eq!(shown("default").len(), KEYS.len(), "one each, two limits, no inherits");
 }
 
 #[test]
@@ -77,7 +78,7 @@ fn the_pam_line_is_one_line_that_denies_what_it_does_not_know() {
 
 #[test]
 fn every_key_is_read() {
-    for key in profile::KEYS {
+    for key in KEYS {
         let text = format!("[profile.p]\n{key} = 1979-05-27");
         let found = problems(&[main_file(&text)]);
         assert!(!found[0].message.contains("unknown key"), "{key}: {}", found[0]);

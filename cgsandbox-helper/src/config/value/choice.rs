@@ -9,14 +9,13 @@ use super::{Invalid, Scalar};
 use crate::config::diagnostic::did_you_mean;
 
 /// How much of other users' processes `/proc` shows: proc(5), `hidepid`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HidePid {
     /// Everything: no procfs instance of the user's own.
     Off,
     /// That they are there, not what they do.
     NoAccess,
     /// Nothing.
-    #[default]
     Invisible,
 }
 
@@ -30,7 +29,7 @@ impl HidePid {
         }
     }
 
-    pub(in crate::config) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         one_of(scalar, &[HidePid::Off, HidePid::NoAccess, HidePid::Invisible], HidePid::name)
     }
 }
@@ -42,10 +41,9 @@ impl fmt::Display for HidePid {
 }
 
 /// What becomes of a session's processes when its login ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnLogout {
     /// They go on (tmux, nohup), limited as before.
-    #[default]
     Keep,
     /// They are killed.
     Kill,
@@ -60,7 +58,7 @@ impl OnLogout {
         }
     }
 
-    pub(in crate::config) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         one_of(scalar, &[OnLogout::Keep, OnLogout::Kill], OnLogout::name)
     }
 }
@@ -72,10 +70,9 @@ impl fmt::Display for OnLogout {
 }
 
 /// Whose `127.0.0.1` and `::1` a user's programs mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privacy {
     /// The machine's, as everybody's.
-    #[default]
     Shared,
     /// The user's own.
     Private,
@@ -90,7 +87,7 @@ impl Privacy {
         }
     }
 
-    pub(in crate::config) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         one_of(scalar, &[Privacy::Shared, Privacy::Private], Privacy::name)
     }
 }
@@ -120,7 +117,7 @@ impl Wildcard {
         }
     }
 
-    pub(in crate::config) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         one_of(scalar, &[Wildcard::All, Wildcard::Localhost], Wildcard::name)
     }
 }

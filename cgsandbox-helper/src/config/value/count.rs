@@ -27,7 +27,7 @@ impl Limit {
     }
 
     /// Of `tasks_max`: processes and threads.
-    pub(in crate::config) fn tasks(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn tasks(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         if let Scalar::Text(text) = scalar
             && text.trim().ends_with('%')
         {
@@ -51,7 +51,7 @@ impl Limit {
     }
 
     /// Of `max_logins`: sessions at one time.
-    pub(in crate::config) fn logins(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn logins(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         match Self::parse(scalar, "logins")? {
             Limit::At(0) => Err(Invalid::new(
                 "0 logins would lock the user out",
@@ -95,7 +95,7 @@ impl Weight {
         self.0
     }
 
-    pub(in crate::config) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         number(scalar)
             .and_then(|number| u16::try_from(number).ok())
             .filter(|number| (1..=10_000).contains(number))

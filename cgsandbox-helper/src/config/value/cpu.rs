@@ -31,7 +31,7 @@ impl CpuQuota {
         }
     }
 
-    pub(in crate::config) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         let integer;
         let text = match scalar {
             Scalar::Text(text) => text.trim(),
@@ -114,7 +114,7 @@ impl CpuSet {
         Self::parse(Scalar::Text(text)).ok()
     }
 
-    pub(in crate::config) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         let text = match scalar {
             Scalar::Text(text) => text.trim(),
             Scalar::Integer(Some(number)) if number >= 0 => {

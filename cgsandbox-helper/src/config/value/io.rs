@@ -22,7 +22,7 @@ pub struct IoLimit {
 
 impl IoLimit {
     /// Of `io_read_bandwidth_max` and `io_write_bandwidth_max`.
-    pub(in crate::config) fn bandwidth(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn bandwidth(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         let example = "\"/home 50M\"";
         let (path, amount) = path_and_amount(scalar, example)?;
         let limit = match amount::is_infinity(amount) {
@@ -39,7 +39,7 @@ impl IoLimit {
     }
 
     /// Of `io_read_iops_max` and `io_write_iops_max`.
-    pub(in crate::config) fn operations(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn operations(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         let example = "\"/home 1000\"";
         let (path, amount) = path_and_amount(scalar, example)?;
         let limit = match amount::is_infinity(amount) {

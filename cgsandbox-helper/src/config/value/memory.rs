@@ -50,7 +50,7 @@ impl Memory {
     }
 
     /// Of `memory_max` and `memory_high`, where little is a lock-out.
-    pub(in crate::config) fn limit(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn limit(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         match Self::swap(scalar)? {
             Memory::Bytes(bytes) if bytes < SMALLEST_MEMORY => Err(Invalid::new(
                 format!("{} is too little memory to log in with", amount::in_bytes(bytes)),
@@ -61,7 +61,7 @@ impl Memory {
     }
 
     /// Of `memory_swap_max`, where zero is of use.
-    pub(in crate::config) fn swap(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn swap(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         if let Scalar::Text(text) = scalar {
             let text = text.trim();
             if amount::is_infinity(text) {

@@ -9,6 +9,7 @@ mod choice;
 mod count;
 mod cpu;
 mod io;
+mod list;
 mod memory;
 mod port;
 mod rlimit;
@@ -18,6 +19,7 @@ pub use choice::{HidePid, OnLogout, Privacy, Wildcard};
 pub use count::{Limit, Weight};
 pub use cpu::{CpuQuota, CpuSet};
 pub use io::IoLimit;
+pub use list::List;
 pub use memory::{Memory, Percent};
 pub use port::Port;
 pub use rlimit::{Rlimit, RlimitPair, RlimitValue};
@@ -60,7 +62,7 @@ impl Scalar<'_> {
 }
 
 /// A TOML boolean.
-pub(in crate::config) fn boolean(scalar: Scalar<'_>) -> Result<bool, Invalid> {
+pub(crate) fn boolean(scalar: Scalar<'_>) -> Result<bool, Invalid> {
     match scalar {
         Scalar::Boolean(value) => Ok(value),
         other => Err(Invalid::new(

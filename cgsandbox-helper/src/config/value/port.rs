@@ -24,7 +24,7 @@ impl Port {
         self.number
     }
 
-    pub(in crate::config) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn parse(scalar: Scalar<'_>) -> Result<Self, Invalid> {
         if let Some(number) = number(scalar) {
             let number = u16::try_from(number).ok().filter(|number| *number > 0);
             return number.map(Port::numbered).ok_or_else(|| {

@@ -241,8 +241,8 @@ fn weights_are_from_one_to_ten_thousand() {
 #[test]
 fn words_are_taken_exactly_and_guessed_at() {
     accepts(HidePid::parse, &[("off", "off"), ("noaccess", "noaccess")]);
-    assert_eq!(text(HidePid::parse, "invisible"), Ok(HidePid::default()));
-    assert_eq!(text(OnLogout::parse, "keep"), Ok(OnLogout::default()));
+    assert_eq!(text(HidePid::parse, "invisible"), Ok(HidePid::Invisible));
+    assert_eq!(text(OnLogout::parse, "keep"), Ok(OnLogout::Keep));
     refuses(HidePid::parse, &[("invisble", "did you mean \"invisible\""), ("2", "write one of")]);
     refuses(
         OnLogout::parse,
