@@ -19,13 +19,8 @@ fn tasks_max(host: &Host, user: &str) -> Option<u64> {
 }
 
 /// The same of a session.
-fn session_tasks_max(host: &Host, user: &str, session: &Session<'_>) -> Option<u64> {
-    let cgroup = host.users_cgroup(user, "pids");
-    let cgroups = host.cgroup_of(session.shell());
-    // Not all hierarchies of the machine's need be the host's.
-    let mut leaves = cgroups.lines().filter_map(|line| line.rsplit('/').next());
-    let leaf = leaves.find(|leaf| leaf.starts_with("session-")).unwrap();
-    host.read(cgroup.join(leaf).join("pids.max")).unwrap().trim().parse().ok()
+fn session_tasks_max(host: &Host, session: &Session<'_>) -> Option<u64> {
+    host.read(session.cgroup("pids").join("pids.max")).unwrap().trim().parse().ok()
 }
 
 #[test]
@@ -44,7 +39,7 @@ fn limits_are_set_raised_lowered_and_lifted() {
         let said = apply(&host);
         assert!(said.contains("alice") && said.contains("full"), "{said}");
         assert_eq!(tasks_max(&host, "alice"), limit, "{policy}");
-        assert_eq!(session_tasks_max(&host, "alice", &alice), of_session, "{policy}");
+        assert_eq!(session_tasks_max(&host, &alice), of_session, "{policy}");
         host.wait_log(&[
             "event=policy_applied",
             "user=alice",
@@ -114,7 +109,7 @@ fn who_is_exempt_now_has_no_limits_any_more() {
     host.set_policy("exempt = [\"alice\"]\n[profile.default]\ntasks_max = 60\n");
     apply(&host);
     assert_eq!((tasks_max(&host, "alice"), tasks_max(&host, "bob")), (None, Some(60)));
-    assert_eq!(session_tasks_max(&host, "alice", &alice), None);
+    assert_eq!(session_tasks_max(&host, &alice), None);
     host.wait_log(&["event=policy_applied", "user=alice", "enforced=none"]);
     alice.logout();
     bob.logout();

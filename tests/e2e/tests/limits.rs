@@ -1,8 +1,11 @@
 //! Each directive reaches the kernel, and what runs wild is contained.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod carried;
 
 use std::time::{Duration, Instant};
 
+use carried::Expected;
 use cgsandbox_rig::{Host, eventually};
 
 fn host(profile: &str) -> Host {
@@ -11,45 +14,6 @@ fn host(profile: &str) -> Host {
         .user("bob")
         .policy(&format!("[profile.default]\n{profile}\n"))
         .start()
-}
-
-/// Where a directive is found, and what must be there.
-struct Expected {
-    directive: &'static str,
-    controllers: [&'static str; 2],
-    unified: &'static [(&'static str, &'static str)],
-    legacy: &'static [(&'static str, &'static str)],
-}
-
-impl Expected {
-    /// Alice's login either has it, or says that this host can't: the file decides which.
-    #[track_caller]
-    fn check(&self, host: &Host) {
-        let _session = host.spawn_session("alice");
-        let line = host.wait_log(&["event=session_open", "user=alice"]);
-        let carrying = self.controllers.iter().find(|it| host.hierarchies().carrying(it).is_some());
-        let file = carrying.and_then(|name| {
-            let unified = host.hierarchies().carrying(name).unwrap().unified;
-            let files = if unified { self.unified } else { self.legacy };
-            let cgroup = host.users_cgroup("alice", name);
-            files
-                .iter()
-                .map(|(file, value)| (cgroup.join(file), *value))
-                .find(|it| host.exists(&it.0))
-        });
-        match file {
-            Some((file, value)) => {
-                let content = host.read(&file).unwrap();
-                let lines: Vec<&str> = content.lines().map(str::trim).collect();
-                assert!(lines.contains(&value), "{}: {lines:?}, not {value:?}", file.display());
-                assert!(line.contains("enforced=full"), "{line}");
-            }
-            None => {
-                assert!(line.contains("enforced=partial"), "{line}");
-                assert!(line.contains(&format!("missing={}", self.directive)), "{line}");
-            }
-        }
-    }
 }
 
 #[test]
@@ -145,6 +109,29 @@ fn io_weight_is_set_or_said_to_be_missing() {
         legacy: &[("blkio.weight", "1000"), ("blkio.bfq.weight", "1000")],
     }
     .check(&host("io_weight = 200"));
+}
+
+/// The kernel's words for 50, of 100 that are everybody's.
+#[test]
+fn session_cpu_weight_is_set() {
+    Expected {
+        directive: "session_cpu_weight",
+        controllers: ["cpu"; 2],
+        unified: &[("cpu.weight", "50")],
+        legacy: &[("cpu.shares", "512")],
+    }
+    .check_of_session(&host("cpu_weight = 200\nsession_cpu_weight = 50"));
+}
+
+#[test]
+fn session_io_weight_is_set_or_said_to_be_missing() {
+    Expected {
+        directive: "session_io_weight",
+        controllers: ["io", "blkio"],
+        unified: &[("io.weight", "default 50"), ("io.bfq.weight", "default 50")],
+        legacy: &[("blkio.weight", "250"), ("blkio.bfq.weight", "250")],
+    }
+    .check_of_session(&host("session_io_weight = 50"));
 }
 
 /// The disk of `/`, as the kernel's limits want it: the whole one.

@@ -1,5 +1,6 @@
 //! A login that is held open.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::host::Host;
@@ -55,6 +56,19 @@ impl<'host> Session<'host> {
     /// The shell's pid inside the host.
     pub fn shell(&self) -> i32 {
         self.shell
+    }
+
+    /// The session's own cgroup in the hierarchy of `controller`. Panics when there is none.
+    #[track_caller]
+    pub fn cgroup(&self, controller: &str) -> PathBuf {
+        let hierarchy = self.host.hierarchies().carrying(controller);
+        let hierarchy = hierarchy.unwrap_or_else(|| panic!("no cgroup controller {controller}"));
+        let cgroups = self.host.cgroup_of(self.shell);
+        // Not all hierarchies of the machine's need be the host's.
+        let mut paths = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+        let own = paths.find(|path| path.contains("/session-"));
+        let own = own.unwrap_or_else(|| panic!("in no session's cgroup: {cgroups}"));
+        hierarchy.mount.join(own.trim_start_matches('/'))
     }
 
     /// sshd's monitor of this connection: root's process that PAM ran in.
