@@ -99,7 +99,6 @@ fn assert_written_again(profile: &Profile) {
     let mut text = "version = 1\n[profile.p]\n".to_owned();
     for setting in profile.settings() {
         let value = match setting.directive {
-            "strict" => setting.value.clone(),
             "io_read_bandwidth_max" => list(profile.io_read_bandwidth_max.as_deref().unwrap()),
             "io_write_bandwidth_max" => list(profile.io_write_bandwidth_max.as_deref().unwrap()),
             "io_read_iops_max" => list(profile.io_read_iops_max.as_deref().unwrap()),
@@ -113,7 +112,13 @@ fn assert_written_again(profile: &Profile) {
                 let peers: Vec<String> = peers.0.iter().map(|it| it.value.to_string()).collect();
                 list(&peers)
             }
-            _ => quoted(&setting.value),
+            name => match Directive::named(name).map_or("", |row| row.examples[0]) {
+                "true" | "false" => setting.value.clone(),
+                example if example.starts_with('[') => {
+                    list(&setting.value.split(", ").collect::<Vec<_>>())
+                }
+                _ => quoted(&setting.value),
+            },
         };
         text += &format!("{} = {value}\n", setting.directive);
     }
