@@ -299,6 +299,32 @@ fn a_cpu_hog_is_contained() {
     assert!((0.05..0.30).contains(&share), "used {share} of a processor");
 }
 
+#[test]
+fn logins_of_one_user_share_a_processor_by_their_weights() {
+    let profile = |weight: u32| format!("allowed_cpus = \"0\"\nsession_cpu_weight = {weight}\n");
+    let host = host(&profile(10));
+    let mut light = host.spawn_session("alice");
+    host.set_policy(&format!("[profile.default]\n{}", profile(1000)));
+    let mut heavy = host.spawn_session("alice");
+    let loops = [&mut light, &mut heavy].map(|it| it.sh("while :; do :; done & echo $!"));
+    let used = || {
+        loops.each_ref().map(|pid| {
+            let stat = host.read(format!("/proc/{pid}/stat")).unwrap();
+            // utime of proc(5), in ticks: the eleventh field behind the name.
+            let (_, fields) = stat.rsplit_once(") ").unwrap();
+            fields.split(' ').nth(11).unwrap().parse::<u64>().unwrap()
+        })
+    };
+    let before = used();
+    eventually("both have run", 60.0, || {
+        let now = used();
+        now[0] > before[0] && now[1] >= before[1] + 100
+    });
+    let now = used();
+    let (light, heavy) = (now[0] - before[0], now[1] - before[1]);
+    assert!(heavy > 10 * light, "{heavy} ticks to {light}");
+}
+
 /// What alice's sandbox has used: any hierarchy of version 2 tells, and v1's cpuacct.
 fn cpu_time(host: &Host) -> Duration {
     let sandbox =

@@ -31,6 +31,17 @@ fn the_manual_describes_each() {
 }
 
 #[test]
+fn the_manual_has_them_in_the_order_of_the_table() {
+    let profiles = section(CONFIGURATION, "PROFILES");
+    let heads = profiles.lines().filter_map(|line| line.strip_prefix(".It Ic "));
+    let described: Vec<&str> = heads
+        .flat_map(|head| head.split(' '))
+        .filter(|word| Directive::named(word).is_some())
+        .collect();
+    assert_eq!(described, DIRECTIVES.iter().map(|row| row.name).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_manual_names_the_default_of_each() {
     let mut seen = 0;
     for directive in DIRECTIVES {

@@ -17,7 +17,7 @@ macro_rules! directives {
             $(#[doc = $help] pub $name: $field,)*
         }
 
-        /// All directives, in the order of the documentation.
+        /// All directives, in the order in which cgsandbox.toml(5) has them.
         pub const DIRECTIVES: &[Directive] = &[$(Directive {
             name: stringify!($name),
             help: $help.trim_ascii(),
