@@ -7,6 +7,7 @@
 //! systemd's order of precedence is left as it is: what would be above our settings after a
 //! `systemctl daemon-reload` is above them at login too.
 
+mod ahead;
 mod bus;
 mod property;
 mod unit_files;
@@ -195,7 +196,9 @@ impl<'a> Manager<'a> {
             applied.missing.extend(self.limit_session(leaf, leader, session, true)?);
         } else {
             let was_used = self.is_used();
-            self.make_scope(leaf, leader, session)?;
+            let of_user: Vec<Attribute> =
+                ours(&sandbox.attributes, &applied).into_iter().cloned().collect();
+            self.make_scope(leaf, leader, &of_user, session)?;
             if !was_used {
                 applied.missing.extend(self.settle(&ours(&sandbox.attributes, &applied), None));
             }
@@ -205,8 +208,15 @@ impl<'a> Manager<'a> {
         Ok(applied)
     }
 
-    /// Puts `leader`, which is in no cgroup of the user's, into a scope of its own there.
-    fn make_scope(&mut self, leaf: &str, leader: u32, attributes: &[Attribute]) -> Result<()> {
+    /// Puts `leader`, which is in no cgroup of the user's, into a scope of its own there. `of_user`
+    /// is what the user's slice is limited to already.
+    fn make_scope(
+        &mut self,
+        leaf: &str,
+        leader: u32,
+        of_user: &[Attribute],
+        attributes: &[Attribute],
+    ) -> Result<()> {
         let about = format!("Session of uid {} without pam_systemd", self.uid);
         let mut settings: Vec<(&str, Value<'_>)> = vec![
             ("PIDs", Value::from(vec![leader])),
@@ -222,7 +232,11 @@ impl<'a> Manager<'a> {
         self.bus()?.call(MANAGER_PATH, MANAGER, "StartTransientUnit", &arguments)?;
         // Its answer comes before the unit: the kernel tells when the leader is there.
         let end = Instant::now() + self.patience;
+        let mut go_ahead = Some(Instant::now() + self.patience / 4);
         while self.tree.locate(&Membership::of(leader)?) != Some((self.uid, leaf.to_owned())) {
+            if go_ahead.take_if(|then| Instant::now() >= *then).is_some() {
+                ahead::make_scope(self.tree, self.uid, leaf, leader, of_user, attributes)?;
+            }
             if Instant::now() >= end {
                 let cause = "systemd agreed and did not do it in time";
                 return Err(Error::new(format!("move process {leader} into"), leaf, cause));
