@@ -4,12 +4,12 @@
 //! that login makes the view, it has them. Where the user manager came first, as on systemd hosts, the
 //! view is of the host, and the first login brings them.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, move_mount};
+use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 
 use super::pin::draw_from_host;
 use super::{copy_mount, in_hosts, is_elsewhere, within};
@@ -50,7 +50,14 @@ pub fn bring(namespace: &OwnedFd) -> Result<()> {
     within(namespace, || {
         for (path, copy) in &copies {
             let about = |e: Errno| Error::os("mount in the user's view", path.display())(e);
-            let target = find(path).map_err(about)?;
+            let mut target = find(path).map_err(about)?;
+            // An earlier first login's: the user manager has kept the view since.
+            if in_view.iter().any(|it| it.path == *path && !on_host.contains(it)) {
+                // By the fd, for the directories above may be the user's.
+                let top = format!("/proc/self/fd/{}", target.as_raw_fd());
+                unmount(top, UnmountFlags::DETACH).map_err(about)?;
+                target = find(path).map_err(about)?;
+            }
             let by_fds =
                 MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
             move_mount(copy, "", &target, "", by_fds).map_err(about)?;

@@ -2,7 +2,7 @@
 //! service has a namespace of its own.
 #![allow(clippy::unwrap_used)]
 
-use cgsandbox_rig::{Builder, Host, Propagation, eventually};
+use cgsandbox_rig::{Builder, Host, Propagation, Running, eventually};
 
 fn with_pam_namespace(propagation: Propagation) -> Host {
     let line = "session required pam_namespace.so";
@@ -61,21 +61,38 @@ fn all_of_a_users_logins_have_one_view_whatever_sshds_own_is() {
     assert_one_view(&host);
 }
 
-/// As on a host with systemd: the user manager, whose service has no pam_namespace, comes first.
+/// A user manager of alice's that stays, as on a host with systemd: its service has no pam_namespace.
+fn start_manager(host: &Host) -> Running {
+    let ours = host.read("/etc/pam.d/sshd").unwrap();
+    let ours = ours.lines().find(|line| line.contains("pam_cgsandbox.so")).unwrap();
+    let waits = "session required pam_exec.so /bin/sleep 1000";
+    host.write(
+        "/etc/pam.d/systemd-user",
+        format!("account required pam_permit.so\n{ours}\n{waits}\n"),
+    );
+    host.set_policy("services = [\"sshd\", \"systemd-user\"]\n[profile.default]\n");
+    let manager = host.as_root(["pamtester", "systemd-user", "alice", "open_session"]).start();
+    host.wait_log(&["event=session_open", "service=systemd-user"]);
+    manager
+}
+
+fn stop_manager(host: &Host, manager: Running) {
+    host.sh("kill $(pgrep -x -f '/bin/sleep 1000')");
+    manager.kill();
+    host.as_root(["cgsandbox", "gc"]).run();
+    host.assert_nothing_left();
+}
+
+/// How often `table`, a mountinfo, has /tmp.
+fn mounts_of_tmp(table: &str) -> usize {
+    table.lines().filter(|line| line.split(' ').nth(4) == Some("/tmp")).count()
+}
+
 #[test]
 fn what_pam_namespace_mounts_is_there_where_the_user_manager_came_first() {
     for propagation in [Propagation::Shared, Propagation::Private] {
         let host = with_pam_namespace(propagation);
-        let ours = host.read("/etc/pam.d/sshd").unwrap();
-        let ours = ours.lines().find(|line| line.contains("pam_cgsandbox.so")).unwrap();
-        let waits = "session required pam_exec.so /bin/sleep 1000";
-        host.write(
-            "/etc/pam.d/systemd-user",
-            format!("account required pam_permit.so\n{ours}\n{waits}\n"),
-        );
-        host.set_policy("services = [\"sshd\", \"systemd-user\"]\n[profile.default]\n");
-        let manager = host.as_root(["pamtester", "systemd-user", "alice", "open_session"]).start();
-        host.wait_log(&["event=session_open", "service=systemd-user"]);
+        let manager = start_manager(&host);
         host.sh("touch /tmp/of-the-host");
         let (mut first, mut second) = (host.spawn_session("alice"), host.spawn_session("alice"));
         for session in [&mut first, &mut second] {
@@ -86,15 +103,28 @@ fn what_pam_namespace_mounts_is_there_where_the_user_manager_came_first() {
         first.sh("touch /tmp/of-alice");
         assert_eq!(second.sh("ls /tmp"), "of-alice");
         // The second login has brought nothing that was there.
-        let mounted = |table: &str| table.lines().filter(|line| line.contains(" /tmp ")).count();
-        let on_host = mounted(&host.sh("cat /proc/self/mountinfo"));
-        assert_eq!(mounted(&second.sh("cat /proc/self/mountinfo")), on_host + 1);
+        let on_host = mounts_of_tmp(&host.sh("cat /proc/self/mountinfo"));
+        assert_eq!(mounts_of_tmp(&second.sh("cat /proc/self/mountinfo")), on_host + 1);
         assert!(!host.exists("/tmp/of-alice"));
         first.logout();
         second.logout();
-        host.sh("kill $(pgrep -x -f '/bin/sleep 1000')");
-        manager.kill();
-        host.as_root(["cgsandbox", "gc"]).run();
-        host.assert_nothing_left();
+        stop_manager(&host, manager);
     }
+}
+
+/// Each login has another directory, and the view is kept by the manager between them.
+#[test]
+fn mounts_do_not_pile_up_in_a_view_that_a_user_manager_keeps() {
+    let host = with_pam_namespace(Propagation::Shared);
+    host.write("/etc/security/namespace.conf", "/tmp /home/instances/ tmpdir root\n");
+    let manager = start_manager(&host);
+    let on_host = mounts_of_tmp(&host.sh("cat /proc/self/mountinfo"));
+    for _ in 0..3 {
+        let mut session = host.spawn_session("alice");
+        assert_eq!(session.sh("ls /tmp"), "");
+        assert_eq!(mounts_of_tmp(&session.sh("cat /proc/self/mountinfo")), on_host + 1);
+        session.sh("touch /tmp/of-alice");
+        session.logout();
+    }
+    stop_manager(&host, manager);
 }
