@@ -30,7 +30,9 @@ pub(super) fn make_scope(
     for above in [&hierarchy.mount, &users] {
         hand_down(above, of_user.iter().chain(of_session));
     }
+    // systemd may have made it already, with the controllers for what is in it so far: none.
     let (tree, made) = tree.make_user(uid, true)?;
+    hand_down(&tree.user_in(hierarchy, uid), of_session.iter());
     apply_limits(&tree, uid, of_user, &made);
     tree.make_session(uid, leaf)?;
     apply_to_session(&tree, uid, leaf, of_session, true);
