@@ -68,6 +68,7 @@ install:
 	install -D -m 0755 -t $(DESTDIR)/usr/libexec/cgsandbox $(BINARIES)/cgsandbox-helper
 	install -D -m 0755 -t $(DESTDIR)/usr/bin $(BINARIES)/cgsandbox
 	install -D -m 0644 -t $(DESTDIR)/usr/lib/cgsandbox config/cgsandbox.toml
+	install -D -m 0644 -t $(DESTDIR)/usr/share/doc/cgsandbox/docs docs/*
 	install -D -m 0644 -t $(DESTDIR)/usr/share/doc/cgsandbox/examples config/examples/*
 	install -D -m 0644 -t $(DESTDIR)/usr/share/man/man8 packaging/man/*.8
 	install -D -m 0644 -t $(DESTDIR)/usr/share/man/man5 packaging/man/*.5

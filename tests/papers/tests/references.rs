@@ -7,7 +7,15 @@ use cgsandbox::command::grammar;
 use cgsandbox_papers::manual::{PAGES, displays};
 use cgsandbox_papers::repository;
 
-const PAPERS: [&str; 4] = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+const PAPERS: [&str; 7] = [
+    "README.md",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/comparison.md",
+    "docs/cost.md",
+    "docs/hosts.md",
+];
 
 /// What stands between `open` and the next `close`.
 fn between<'a>(text: &'a str, open: &'a str, close: &'a str) -> impl Iterator<Item = &'a str> {
@@ -25,8 +33,10 @@ fn links_lead_to_files() {
         let text = repository::read(paper);
         let links = between(&text, "](", ")").chain(between(&text, "src=\"", "\""));
         for link in links.filter(|link| !link.contains("://") && !link.starts_with('#')) {
-            let file = link.split('#').next().unwrap_or_default();
-            assert!(repository::path(file).exists(), "{paper}: {file} is not there");
+            // A link leads from the directory of its paper.
+            let file = std::path::Path::new(paper)
+                .with_file_name(link.split('#').next().unwrap_or_default());
+            assert!(repository::path(&file).exists(), "{paper}: {link} is not there");
         }
     }
 }
