@@ -24,7 +24,10 @@ fn limits_of_open_sessions_are_lifted_and_nothing_is_left() {
     assert_eq!(run(&host, "prerm", "remove").trim(), "");
     assert_eq!(host.read(&limit).unwrap().trim(), "max");
     let told = run(&host, "postrm", "remove");
-    assert!(told.contains(&format!("sessions are open of uid {}", host.uid("alice"))), "{told}");
+    assert!(
+        told.contains(&format!("these uids have open sessions: {}", host.uid("alice"))),
+        "{told}"
+    );
     run(&host, "postrm", "purge");
     assert!(!host.exists("/run/cgsandbox"));
     assert_eq!(session.sh("echo works"), "works");
