@@ -18,7 +18,7 @@ pub struct Channel(OwnedFd);
 impl Channel {
     /// The one inherited as standard input, if the module is what spawned this process.
     pub fn inherited() -> Result<Self> {
-        let cause = "this program is run by pam_cgsandbox.so and by nothing else";
+        let cause = "only pam_cgsandbox.so runs this program";
         let socket =
             std::io::stdin().as_fd().try_clone_to_owned().map_err(Error::os("take", OBJECT))?;
         match getsockopt(&socket, sockopt::SockType) {

@@ -52,11 +52,11 @@ fn refuse_setuid() -> Result<()> {
     let own = "/proc/self/exe";
     let about = std::fs::metadata(own).map_err(Error::os("look at", own))?;
     if about.mode() & 0o6000 != 0 {
-        let cause = "it is setuid or setgid and must not be; chmod ug-s it";
+        let cause = "it must not be setuid or setgid; run chmod ug-s on it";
         return Err(Error::new("run", "cgsandbox-helper", cause));
     }
     if !nix::unistd::geteuid().is_root() {
-        return Err(Error::new("run", "cgsandbox-helper", "it is for root alone"));
+        return Err(Error::new("run", "cgsandbox-helper", "only root may run it"));
     }
     Ok(())
 }

@@ -55,7 +55,7 @@ pub struct Host {
     pub no_procfs: Option<Error>,
     /// Why there are no cgroups, where the host has none that can be written.
     pub no_cgroups: Option<String>,
-    /// Why no user can have a localhost of its own, if that is so.
+    /// Why no user can have a private localhost, if that is so.
     pub no_loopback: Option<String>,
     absent_files: Vec<&'static str>,
     refused: BTreeMap<Controller, String>,
@@ -142,7 +142,7 @@ impl Host {
     pub fn disk(&self, path: &Path) -> std::result::Result<Disk, String> {
         match self.disks.get(path) {
             Some(found) => found.clone(),
-            None => Err(format!("{} was not looked at", path.display())),
+            None => Err(format!("{} was not checked", path.display())),
         }
     }
 
@@ -213,5 +213,5 @@ fn disk_of(path: &Path) -> std::result::Result<Disk, String> {
         let (major, minor) = text.trim().split_once(':')?;
         Some(Disk { major: major.parse().ok()?, minor: minor.parse().ok()? })
     };
-    parse(&number).ok_or_else(|| format!("{number} is no device number"))
+    parse(&number).ok_or_else(|| format!("{number} is not a device number"))
 }

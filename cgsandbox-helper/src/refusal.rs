@@ -44,9 +44,7 @@ impl Refusal {
         let (verdict, message) = match &self {
             Refusal::TooManyLogins { max } => (
                 protocol::Login::Deny,
-                format!(
-                    "Login refused: you are logged in {max} times already, and no more is allowed."
-                ),
+                format!("Login refused: you already have {max} logins, and more are not allowed."),
             ),
             Refusal::TasksFull(Full { used, max, by }) => (
                 protocol::Login::Deny,

@@ -89,7 +89,7 @@ pub fn of_oneself(state: &State) -> Result<UserStatus> {
         return Ok(status);
     }
     let root = own.root_above(&format!("user-{uid}")).ok_or_else(|| {
-        let cause = "this process is not in one of ours; log in anew, or ask the administrator";
+        let cause = "this process is in no sandbox; log in again, or ask the administrator";
         Error::new("find", "your sandbox", cause)
     })?;
     Ok(of_user(state, &Tree::new(&mounted()?, &root), uid))

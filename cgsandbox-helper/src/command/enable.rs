@@ -105,7 +105,7 @@ fn describe(command: &str, switched: &Switched) -> String {
     let mut text = beside(&format!("{}: ", switched.service), &became);
     let indented = |text: &str| beside(&" ".repeat(INDENT), text);
     if let Some(backup) = &switched.backup {
-        text += &indented(&format!("as it was before: {}", backup.display()));
+        text += &indented(&format!("the previous file: {}", backup.display()));
     }
     for finding in &switched.findings {
         text += &indented(&finding.what);
@@ -121,7 +121,7 @@ fn next(done: &[Switched]) -> Option<&'static str> {
     let enabled = done.iter().any(|switched| switched.enabled && switched.changed);
     let disabled = done.iter().any(|switched| !switched.enabled && switched.changed);
     match (enabled, disabled) {
-        (true, _) => Some("run cgsandbox doctor, then log in anew and keep this session open"),
+        (true, _) => Some("run cgsandbox doctor, then log in again and keep this session open"),
         (_, true) => Some("sessions that are open stay in their sandboxes until they end"),
         _ => None,
     }

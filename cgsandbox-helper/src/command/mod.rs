@@ -25,11 +25,11 @@ use crate::subject;
 const EXIT_CODES: &str = "\
 Exit status:
   0  all is well
-  1  something is not, and has been named
+  1  something is not well, and the output names it
   2  the command itself could not be carried out";
 
 #[derive(Debug, Parser)]
-#[command(name = "cgsandbox", version, about = "Looks after the sandboxes of SSH logins")]
+#[command(name = "cgsandbox", version, about = "Manages the sandboxes of SSH logins")]
 #[command(after_help = EXIT_CODES)]
 struct Arguments {
     /// Print one JSON object instead of text
@@ -43,12 +43,12 @@ struct Arguments {
 enum Command {
     /// Look for mistakes in the configuration
     Check {
-        /// This file and FILE.d/*.toml, instead of what logins go by
+        /// This file and FILE.d/*.toml, instead of the configuration that logins use
         file: Option<PathBuf>,
     },
     /// Show what USER's next login gets, and why
     ///
-    /// An ordinary user may ask for itself.
+    /// Ordinary users may ask for themselves.
     Explain {
         /// Name or uid
         #[arg(value_hint = ValueHint::Username)]
@@ -57,51 +57,51 @@ enum Command {
         #[arg(long, default_value = "sshd", value_hint = ValueHint::Other)]
         service: String,
     },
-    /// Show limits against use, and the sessions: of USER, or of everybody
+    /// Show limits, use and sessions: of USER, or of everybody
     ///
-    /// An ordinary user may ask for itself, inside the sandbox.
+    /// Ordinary users may ask for themselves, inside the sandbox.
     Status {
         /// Name or uid
         #[arg(value_hint = ValueHint::Username)]
         user: Option<String>,
     },
-    /// Print the addresses of USER's own localhost, IPv4 and IPv6, for scripts
+    /// Print the addresses of USER's private localhost, IPv4 and IPv6, for scripts
     ///
-    /// An ordinary user may ask for itself.
+    /// Ordinary users may ask for themselves.
     Address {
         /// Name or uid
         #[arg(value_hint = ValueHint::Username)]
         user: String,
     },
-    /// Look for what keeps logins from landing in their sandboxes; change nothing
+    /// Find what keeps logins out of their sandboxes; change nothing
     Doctor {
-        /// Whose login to try dry, besides root's; else an ordinary user's
+        /// Whose login to check besides root's; without it, an ordinary user's
         #[arg(value_hint = ValueHint::Username)]
         user: Option<String>,
     },
-    /// Put the line into PAM services, once root's login has been tried with it
+    /// Add the line to PAM services, after a trial login of root's with it
     ///
-    /// A file that the distribution ships outside of /etc is copied to /etc/pam.d first.
+    /// A file that the distribution ships outside /etc is copied to /etc/pam.d first.
     Enable {
-        /// A PAM service; else sshd, and systemd-user where there are user managers
+        /// A PAM service; without it, sshd, and systemd-user where there are user managers
         #[arg(long = "service", value_name = "NAME", value_hint = ValueHint::Other)]
         services: Vec<String>,
     },
-    /// Take the line out of PAM services
+    /// Remove the line from PAM services
     Disable {
-        /// A PAM service; else all in /etc/pam.d that have the line
+        /// A PAM service; without it, all in /etc/pam.d that have the line
         #[arg(long = "service", value_name = "NAME", value_hint = ValueHint::Other)]
         services: Vec<String>,
     },
-    /// Bring who is logged in to what the configuration says now: USER, or everybody
+    /// Apply the current configuration to users who are logged in: USER, or everybody
     ///
-    /// A login does so for its user alone. Limits that are processes' own stay as they are.
+    /// A login does so for its own user. The rlimits of running processes do not change.
     Apply {
         /// Name or uid
         #[arg(value_hint = ValueHint::Username)]
         user: Option<String>,
     },
-    /// Finish what a crash or a kill -9 left of anybody's sessions
+    /// Finish what a crash or a kill -9 left of any user's sessions
     Gc,
 }
 

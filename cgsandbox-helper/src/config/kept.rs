@@ -50,7 +50,7 @@ pub(super) fn keep(
     texts: &[SourceText],
 ) -> Result<(), Problem> {
     let dir = tree.dir(state_dir)?.ok_or_else(|| {
-        Problem::of(file::shown(state_dir), "there is no directory to keep the configuration in")
+        Problem::of(file::shown(state_dir), "there is no directory to store the configuration in")
     })?;
     // What cannot be read or understood is replaced.
     let bytes = contents(&dir).unwrap_or_default();

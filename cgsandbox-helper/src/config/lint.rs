@@ -64,7 +64,9 @@ pub fn squattable(policy: &Policy, free: &Free) -> Vec<Problem> {
     let problems = lists.flat_map(|list| {
         list.value.iter().filter(|port| free.has(port.number())).map(|port| {
             let number = port.number();
-            let message = format!("port {number} is one that the kernel gives to who asks for any");
+            let message = format!(
+                "port {number} can be given by the kernel to programs that ask for any port"
+            );
             Problem::at(list.origin.clone(), message).warning().help(format!(
                 "reserve it: sysctl net.ipv4.ip_local_reserved_ports={number}, in /etc/sysctl.d too"
             ))
@@ -98,7 +100,7 @@ fn nobody_is_sandboxed(policy: &Policy, texts: &[SourceText]) -> Option<Problem>
     if policy.rules.iter().all(|rule| everyone(&rule.matches).is_none()) {
         return Some(
             Problem::of(file, "no rule is for everyone, so other users are not sandboxed")
-                .help("if that is not meant, add a [[rule]] with match = \"*\""),
+                .help("if this is not intended, add a [[rule]] with match = \"*\""),
         );
     }
     None
@@ -124,7 +126,7 @@ fn rules_that_never_win(policy: &Policy) -> Vec<Problem> {
             let problem = Problem::at(rule.origin.clone(), "this rule never wins");
             problems.push(
                 problem
-                    .see(winner.origin.clone(), "wins instead: of equals the later one does")
+                    .see(winner.origin.clone(), "wins instead: among equals the later one wins")
                     .help("remove it, or move it below the other"),
             );
         } else if rule.matches.0.iter().all(|own| own.negated || covers(&policy.exempt, own, rule))

@@ -204,7 +204,7 @@ fn contradiction(profile: &Profile) -> Option<Problem> {
     };
     above.then(|| {
         let message = format!(
-            "memory_high ({}) is above memory_max ({}): it would never act",
+            "memory_high ({}) is above memory_max ({}): it would have no effect",
             high.value, max.value
         );
         Problem::at(high.origin.clone(), message)

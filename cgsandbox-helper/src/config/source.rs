@@ -148,8 +148,8 @@ impl Gathered {
         }
         let first = paths.first().map(|path| file::shown(path)).unwrap_or_default();
         let help = match paths {
-            [_] => "create it, or mend config= in the PAM line".to_owned(),
-            _ => "create it, or install the package's cgsandbox.toml again".to_owned(),
+            [_] => "create it, or correct config= in the PAM line".to_owned(),
+            _ => "create it, or reinstall the package's cgsandbox.toml".to_owned(),
         };
         self.problems.push(Problem::of(first, "there is no configuration").help(help));
     }
@@ -197,7 +197,7 @@ impl Gathered {
         let (text, broken) = match String::from_utf8(bytes) {
             Ok(text) => {
                 let nul = text.find('\0').map(|at| at..at + 1);
-                (text, nul.map(|at| (at, "a NUL byte: this is no text")))
+                (text, nul.map(|at| (at, "a NUL byte: this is not text")))
             }
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
@@ -210,8 +210,7 @@ impl Gathered {
             None => self.texts.push(source),
             Some((span, message)) => {
                 let origin = Locator::of(&source).origin(span);
-                self.problems
-                    .push(Problem::at(origin, message).help("write the file anew, in UTF-8"));
+                self.problems.push(Problem::at(origin, message).help("save the file as UTF-8"));
             }
         }
     }

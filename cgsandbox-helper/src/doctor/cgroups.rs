@@ -24,17 +24,17 @@ fn slice_of_helpers(host: &Host) -> Option<Finding> {
     }
     let limits = host.tree.carrier(Controller::Pids).map(|hierarchy| hierarchy.version);
     if limits == Some(Version::Legacy) {
-        let what = "limits are cgroup v1's: helpers run under the limits of the users whom they \
-                    serve, and those who use them up can slow down their own logins and logouts";
-        let remedy = "boot with systemd.unified_cgroup_hierarchy=1 where all software allows it";
+        let what = "limits are cgroup v1's: helpers run under the limits of the users that they \
+                    serve; users who use up their limits can slow down their own logins and logouts";
+        let remedy = "boot with systemd.unified_cgroup_hierarchy=1 if all software supports it";
         return Some(Finding::note(CGROUPS, what).remedy(remedy));
     }
     if systemd::has_slice() {
         return Some(Finding::ok(CGROUPS, format!("helpers run in {SLICE}, out of users' reach")));
     }
     let what = format!(
-        "{SLICE} is not active: helpers run under the limits of the users whom they serve, and \
-         those who use them up cannot log in or out in order"
+        "{SLICE} is not active: helpers run under the limits of the users that they serve; \
+         users who use up their limits cannot log in or out cleanly"
     );
     let remedy = format!("systemctl start {SLICE}; cgsandbox-gc.timer starts it at boot");
     Some(Finding::problem(CGROUPS, what).remedy(remedy))
@@ -43,14 +43,14 @@ fn slice_of_helpers(host: &Host) -> Option<Finding> {
 fn back_end(host: &Host) -> Finding {
     let name = host.tree.back_end();
     match &host.no_cgroups {
-        Some(why) => Finding::problem(CGROUPS, format!("there are none to use: {why}"))
+        Some(why) => Finding::problem(CGROUPS, format!("no cgroups can be used: {why}"))
             .remedy("mount them so that root can write: mount -t cgroup2 none /sys/fs/cgroup"),
         None if host.tree.owner() == Owner::Systemd => match systemd::version() {
             Ok(version) => {
                 Finding::ok(CGROUPS, format!("back end {name} {version}, {}", layout(&host.tree)))
             }
             Err(error) => Finding::problem(CGROUPS, format!("back end {name}: {error}"))
-                .remedy("till it answers, on_error decides what becomes of logins"),
+                .remedy("until it answers, on_error decides what happens to logins"),
         },
         None => Finding::ok(CGROUPS, format!("back end {name}, {}", layout(&host.tree))),
     }
@@ -76,13 +76,13 @@ fn controllers(host: &Host) -> Vec<Finding> {
         match (host.carries(controller), host.tree.carrier(controller)) {
             (Ok(_), Some(hierarchy)) => there.push((name, hierarchy.mount.as_path())),
             (Err(why), Some(_)) => {
-                let what = format!("controller {name} is there, but not for users: {why}");
-                let remedy = "till then its directives are missing from every sandbox";
+                let what = format!("controller {name} exists, but not for users: {why}");
+                let remedy = "until this is fixed, its directives are missing from every sandbox";
                 findings.push(Finding::note(CGROUPS, what).remedy(remedy));
             }
             (_, None) if host.no_cgroups.is_some() => {}
             (_, None) => {
-                let what = format!("controller {name} is not there; its directives are missing");
+                let what = format!("there is no controller {name}; its directives are missing");
                 findings.push(Finding::note(CGROUPS, what).remedy(remedy_for(controller)));
             }
         }

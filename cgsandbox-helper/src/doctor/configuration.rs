@@ -29,7 +29,7 @@ impl Configuration {
         match config::preview(sources, state.directory()) {
             Ok(Load::Current { policy, .. }) => Self::of(policy, warnings(sources)),
             Ok(Load::Kept { policy, errors }) => {
-                let what = "logins go by the configuration as it was before these errors";
+                let what = "logins use the configuration as it was before these errors";
                 let last = Finding::note(CONFIGURATION, what);
                 Self::of(policy, told(&errors).chain([last]).collect())
             }
@@ -42,8 +42,8 @@ impl Configuration {
                 let what = format!(
                     "no configuration can be used: all but root and exempt users are {becomes}"
                 );
-                let last =
-                    Finding::problem(CONFIGURATION, what).remedy("mend it; run: cgsandbox check");
+                let last = Finding::problem(CONFIGURATION, what)
+                    .remedy("correct it; run: cgsandbox check");
                 let findings = told(&unusable.errors).chain([last]).collect();
                 // The line that ships is sshd's, whatever the file was to say.
                 Configuration {

@@ -59,7 +59,7 @@ fn finding(uid: u32, unit: &str) -> Option<Finding> {
          out of the sandbox's limits"
     );
     let remedy = format!(
-        "take Delegate= out of the unit, or run it in {user}'s own manager (systemctl --user)"
+        "remove Delegate= from the unit, or run it in {user}'s own manager (systemctl --user)"
     );
     Some(Finding::note(PROCESSES, what).remedy(remedy))
 }

@@ -64,7 +64,7 @@ pub(super) fn look_at_helper(path: &Path) -> Finding {
     let mode = std::fs::metadata(path).map_or(0, |about| about.permissions().mode());
     let (what, remedy) = match mode {
         mode if mode & 0o6000 != 0 => {
-            ("is setuid or setgid, and refuses to run so", "chmod u-s,g-s")
+            ("is setuid or setgid, and refuses to run like that", "chmod u-s,g-s")
         }
         mode if mode & 0o100 == 0 => ("may not be executed", "chmod 755"),
         _ => match starts(path) {
@@ -100,10 +100,10 @@ fn look_at_state(directory: &Path) -> Finding {
     let mode = about.mode() & 0o7777;
     if !about.is_dir() || about.uid() != 0 || mode & 0o077 != 0 {
         let what = format!(
-            "{shown} (uid {}, mode {mode:04o}) is to be root's directory, 0700",
+            "{shown} (uid {}, mode {mode:04o}) must be root's directory, 0700",
             about.uid()
         );
-        let remedy = "look into it, then remove it: every login is refused till then";
+        let remedy = "look into it, then remove it: every login is refused until then";
         return Finding::problem(FILES, what).remedy(remedy);
     }
     match directory.parent().and_then(distrust_directory) {
@@ -122,7 +122,7 @@ fn distrust(path: &Path) -> Option<(String, String)> {
         }
     };
     if !about.is_file() {
-        return Some((format!("{shown} is no file"), "install the package again".into()));
+        return Some((format!("{shown} is not a file"), "install the package again".into()));
     }
     let way = |path: &Path| path.parent().and_then(distrust_directory);
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());

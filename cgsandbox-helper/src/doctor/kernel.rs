@@ -61,15 +61,15 @@ fn procfs(host: &Host) -> Finding {
     match &host.no_procfs {
         None => Finding::ok(KERNEL, "the mount API and own procfs instances (5.8) are there"),
         Some(error) => {
-            let what = format!("no user can have a /proc of its own: {error}");
+            let what = format!("no user can have a private /proc: {error}");
             let needed = match error.is_denied() {
                 true => {
-                    "allow this container, or the program that a security module holds back, to \
+                    "allow this container, or the program that a security module restricts, to \
                          make mount namespaces and to mount procfs"
                 }
                 false => "boot a newer kernel",
             };
-            let remedy = format!("{needed}; hidepid = \"off\" says that it is not wanted");
+            let remedy = format!("{needed}; or set hidepid = \"off\" to do without");
             Finding::problem(KERNEL, what).remedy(remedy)
         }
     }
@@ -79,11 +79,13 @@ fn loopback(host: &Host) -> Finding {
     let lack = host.no_loopback.clone();
     let why = || loopback::try_out().unwrap_or_else(Some).map(|error| error.to_string());
     match lack.or_else(why) {
-        None => Finding::ok(KERNEL, "the BPF programs of loopback = \"private\" are taken (5.11)"),
+        None => {
+            Finding::ok(KERNEL, "the BPF programs of loopback = \"private\" are accepted (5.11)")
+        }
         Some(why) => {
-            let what = format!("no user can have a localhost of its own: {why}");
-            let remedy = "boot a newer kernel with cgroup v2; loopback = \"shared\" says that it \
-                          is not wanted";
+            let what = format!("no user can have a private localhost: {why}");
+            let remedy = "boot a newer kernel with cgroup v2; or set loopback = \"shared\" to do \
+                          without";
             Finding::problem(KERNEL, what).remedy(remedy)
         }
     }
@@ -97,7 +99,7 @@ fn addresses(on_lo: usize) -> Option<Finding> {
     let what = format!(
         "{on_lo} users have an IPv6 address on lo: every program that resolves a name reads them all"
     );
-    let remedy = "set net.ipv6.ip_nonlocal_bind = 1 in /etc/sysctl.d, so that one route does for \
+    let remedy = "set net.ipv6.ip_nonlocal_bind = 1 in /etc/sysctl.d, so that one route serves \
                   all; see \"What many users cost\" in cgsandbox.toml(5)";
     (on_lo >= MANY_ADDRESSES).then(|| Finding::note(KERNEL, what).remedy(remedy))
 }

@@ -35,19 +35,18 @@ fn root(service: &str) -> Finding {
             Finding::ok(LOGIN, format!("root through {service}: no sandbox, whatever happens"))
         }
         Ok(_) => {
-            let what = "the account called root is not uid 0, and is treated as any other";
-            Finding::problem(LOGIN, what).remedy("mend root's line in /etc/passwd")
+            let what = "the account called root is not uid 0, and is treated like any other";
+            Finding::problem(LOGIN, what).remedy("correct root's line in /etc/passwd")
         }
-        Err(error) => {
-            Finding::problem(LOGIN, error.to_string()).remedy("mend /etc/passwd or nsswitch.conf")
-        }
+        Err(error) => Finding::problem(LOGIN, error.to_string())
+            .remedy("correct /etc/passwd or nsswitch.conf"),
     }
 }
 
 fn named(user: &str, service: &str) -> Finding {
     match explain::explain(user, service) {
         Ok(explanation) => judge(&explanation),
-        Err(error) => Finding::problem(LOGIN, error.to_string()).remedy("name a user who is there"),
+        Err(error) => Finding::problem(LOGIN, error.to_string()).remedy("name a user that exists"),
     }
 }
 
@@ -62,10 +61,8 @@ fn first_confined(service: &str) -> Option<Finding> {
         (Some(explanation), _) => judge(&explanation),
         (None, true) => Finding::note(LOGIN, "/etc/passwd has no ordinary user whose login to try")
             .remedy("name one: cgsandbox doctor USER"),
-        (None, false) => {
-            Finding::note(LOGIN, "none of the users in /etc/passwd is to get a sandbox")
-                .remedy("if that is not meant, look at exempt and the rules, or name a user")
-        }
+        (None, false) => Finding::note(LOGIN, "no user in /etc/passwd would get a sandbox")
+            .remedy("if this is not intended, check exempt and the rules, or name a user"),
     })
 }
 

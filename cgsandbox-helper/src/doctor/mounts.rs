@@ -38,7 +38,7 @@ fn autofs(mountinfo: &str) -> Vec<Finding> {
     places.dedup();
     let finding = |place: &String| {
         let what = format!(
-            "the automount point {place} is private: what is mounted there does not reach users \
+            "the automount point {place} is private: mounts there do not reach users \
              in a sandbox, who get \"Too many levels of symbolic links\""
         );
         let remedy = format!(

@@ -48,19 +48,19 @@ fn cgrulesengd() -> Option<Finding> {
     let rules = has_rules(Path::new(CGRULES)) || files.any(|file| has_rules(&file));
     let what = match (runs, rules) {
         (Some(process), _) => format!(
-            "{CGRULESENGD} (pid {}) moves processes by {CGRULES}: users whom a rule fits are taken \
-             out of their sandbox's cgroup, and have none of its limits",
+            "{CGRULESENGD} (pid {}) moves processes by {CGRULES}: users that a rule matches leave \
+             their sandbox's cgroup and its limits",
             process.pid
         ),
         (None, true) => format!(
-            "{CGRULES} has rules: a {CGRULESENGD} that is started moves users whom they fit out of \
-             their sandbox's cgroup"
+            "{CGRULES} has rules: if {CGRULESENGD} is started, it moves users that they match \
+             out of their sandbox's cgroup"
         ),
         (None, false) => return None,
     };
     let remedy = format!(
-        "stop and disable {CGRULESENGD}, or strike sandboxed users out of {CGRULES}; what was moved \
-         stays out until it ends"
+        "stop and disable {CGRULESENGD}, or remove sandboxed users from {CGRULES}; moved processes \
+         stay out until they end"
     );
     Some(Finding::note(PROCESSES, what).remedy(remedy))
 }
@@ -73,11 +73,11 @@ fn has_rules(file: &Path) -> bool {
 fn inside(uid: u32, processes: &[Process]) -> Finding {
     let user = name(uid);
     let what = format!(
-        "not {user}'s, but in {user}'s sandbox: {}; they and all that they start have {user}'s \
-         limits, after the logout too",
+        "processes in {user}'s sandbox that are not {user}'s: {}; they and all that they start have {user}'s \
+         limits, even after the logout",
         listed(processes)
     );
-    let remedy = "start them anew from a login of root's or of an exempt user's";
+    let remedy = "restart them from a login of root or of an exempt user";
     Finding::note(PROCESSES, what).remedy(remedy)
 }
 
@@ -94,11 +94,11 @@ fn sessions(state: &State, uid: u32) -> Option<Finding> {
         return None;
     }
     let what = format!(
-        "uid {uid} has sessions without a view of its own beside others that have one, and sees \
+        "uid {uid} has sessions with the host's /proc beside others with a private one, and sees \
          all of /proc through them: {}",
         ids.join(", ")
     );
-    let remedy = "they began before the policy hid processes; have the user log out of them";
+    let remedy = "they began before the policy hid processes; ask the user to log out of them";
     Some(Finding::note(PROCESSES, what).remedy(remedy))
 }
 
@@ -108,7 +108,7 @@ fn manager(state: &State, trees: &[Tree], uid: u32) -> Option<Finding> {
     let outside = |tree| systemd::manager_outside(tree, uid, &namespace);
     let pid = trees.iter().find_map(outside)?;
     let what = format!(
-        "user@{uid}.service (pid {pid}) and the user's units are outside of the sandbox, and let \
+        "user@{uid}.service (pid {pid}) and the user's units are outside the sandbox, and let \
          it see all of /proc: it was started without the PAM line"
     );
     let remedy = format!("with the line in systemd-user: systemctl restart user@{uid}.service");
@@ -116,9 +116,12 @@ fn manager(state: &State, trees: &[Tree], uid: u32) -> Option<Finding> {
 }
 
 fn finding(uid: u32, processes: &[Process]) -> Finding {
-    let what =
-        format!("{} is in a sandbox, but runs outside of it: {}", name(uid), listed(processes));
-    let remedy = "end them; if they come back, give what starts them the PAM line";
+    let what = format!(
+        "{} is in a sandbox, but has processes outside it: {}",
+        name(uid),
+        listed(processes)
+    );
+    let remedy = "end them; if they come back, add the PAM line to the service that starts them";
     Finding::note(PROCESSES, what).remedy(remedy)
 }
 

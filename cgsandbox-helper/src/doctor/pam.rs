@@ -72,7 +72,7 @@ pub(super) fn look_at(
     let file = file.display();
     if !directories.has(service) {
         let what = format!("there is no {file}: no login through {service} gets a sandbox");
-        let remedy = format!("create it, or take \"{service}\" out of services in cgsandbox.toml");
+        let remedy = format!("create it, or remove \"{service}\" from services in cgsandbox.toml");
         return vec![Finding::problem(PAM, what).remedy(remedy)];
     }
     let Some(stack) = directories.stack(service) else { return Vec::new() };
@@ -124,7 +124,7 @@ fn misspelt(line: &Line, service: &str) -> Finding {
     };
     let effect = match line.control.on("module_unknown").refuses() {
         true => "nobody gets in, not even root",
-        false => "nobody gets a sandbox by it",
+        false => "nobody gets a sandbox from this line",
     };
     let what = format!("{line}: \"{}\": PAM {why}, and {effect}", line.module);
     let remedy = format!("write {MODULE}, or run cgsandbox disable and enable --service {service}");
@@ -135,7 +135,7 @@ fn misspelt(line: &Line, service: &str) -> Finding {
 fn stray(line: &Line, has_line: bool) -> Finding {
     let what = format!("{line}: for {} the module does nothing", line.kind);
     match has_line {
-        true => Finding::note(PAM, what).remedy("remove it: the session line does all there is"),
+        true => Finding::note(PAM, what).remedy("remove it: the session line does everything"),
         false => {
             Finding::problem(PAM, what + ", and there is no session line: nobody gets a sandbox")
                 .remedy("make it a session line")
@@ -152,7 +152,7 @@ fn several(stack: &Stack, ours: &[usize], service: &str) -> Option<Finding> {
     let times = if lines.len() == 2 { "twice" } else { "several times" };
     let places: Vec<String> = lines.iter().map(ToString::to_string).collect();
     let what = format!(
-        "the line is there {times}: {}: the second one refuses all whom the first one has \
+        "the line is there {times}: {}: the second one refuses every user whom the first one has \
          sandboxed",
         places.join(" and ")
     );

@@ -38,16 +38,18 @@ fn judge(settings: &Settings, source: &str, services: &[String]) -> Vec<Finding>
     let mut findings = match get("usepam", "no").as_str() {
         "yes" => vec![Finding::ok(SSHD, format!("UsePAM is yes ({source})"))],
         other => {
-            let what =
-                format!("UsePAM is {other} ({source}): sshd passes PAM and every sandbox by");
+            let what = format!(
+                "UsePAM is {other} ({source}): sshd does not use PAM, and no login gets a sandbox"
+            );
             let remedy = format!("write \"UsePAM yes\" into {FILE} and reload sshd");
             vec![Finding::problem(SSHD, what).remedy(remedy)]
         }
     };
     let service = get("pamservicename", "sshd");
     if !services.contains(&service) {
-        let what =
-            format!("sshd's PAM service is \"{service}\", for which the configuration is not");
+        let what = format!(
+            "sshd's PAM service is \"{service}\", but services in the configuration does not name it"
+        );
         let remedy = format!("add \"{service}\" to services in cgsandbox.toml");
         findings.push(Finding::problem(SSHD, what).remedy(remedy));
     }

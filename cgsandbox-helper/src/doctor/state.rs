@@ -32,8 +32,8 @@ fn timer() -> Option<Finding> {
     if systemd::is_wanted("cgsandbox-gc.timer", "timers.target") || !systemd::is_manager() {
         return None;
     }
-    let what = "cgsandbox-gc.timer is not enabled: what a crash leaves stays till the user's next login, \
-                and after a boot the module denies until somebody has logged in";
+    let what = "cgsandbox-gc.timer is not enabled: leftovers of a crash stay until the user's next login, \
+                and after a boot on_error is deny until somebody has logged in";
     let remedy = "systemctl enable --now cgsandbox-gc.timer";
     Some(Finding::note(STATE, what).remedy(remedy))
 }

@@ -87,7 +87,7 @@ impl Claim {
             return Ok(claim);
         }
         let address = pool.of_v4(wanted.v4).or_else(|| pool.of_uid(uid)).ok_or_else(|| {
-            let cause = format!("{} has none for it; see loopback_addresses", pool.v4);
+            let cause = format!("{} has no address for it; see loopback_addresses", pool.v4);
             Error::new("find", format!("an address for uid {uid}"), cause)
         })?;
         let claim = Claim { uid, address };
@@ -98,7 +98,7 @@ impl Claim {
             && state.user(other.uid).exists()
         {
             let cause = format!(
-                "uid {} has it, who is logged in; give one of them another in [loopback_addresses]",
+                "uid {} is logged in and has it; give one of them another in [loopback_addresses]",
                 other.uid
             );
             return Err(Error::new("take", format!("address {}", claim.address.v4), cause));

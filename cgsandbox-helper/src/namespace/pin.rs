@@ -140,7 +140,7 @@ pub fn make(state: &State, uid: u32) -> Result<OwnedFd> {
         make_directory(directory)?;
     }
     create(&path)?;
-    let none = || Error::new("find", path_of_store(state).display(), "it was there just before");
+    let none = || Error::new("find", path_of_store(state).display(), "it existed a moment ago");
     let store = store(state)?.ok_or_else(none)?;
     make_pinned(&path, &path_in_store(uid), &store, &draw_from_host)
 }

@@ -58,7 +58,7 @@ pub fn lack() -> Result<Option<Error>> {
         Err(mut error) => {
             let why = match error.errno == Some(Errno::PERM.raw_os_error()) {
                 true => "root has no CAP_SYS_ADMIN here, or this container denies it",
-                false => "it takes Linux 5.8",
+                false => "it needs Linux 5.8",
             };
             error.cause = format!("{}; {why}", error.cause);
             Ok(Some(error))

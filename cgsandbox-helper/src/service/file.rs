@@ -56,7 +56,7 @@ impl Directory {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Err(Errno::AGAIN) => {
-                    let cause = "another cgsandbox enable or disable is at work; try again";
+                    let cause = "another cgsandbox enable or disable is running; try again";
                     return Err(Error::new("lock", path.display(), cause));
                 }
                 Err(error) => return Err(Error::os("lock", path.display())(error)),
@@ -86,7 +86,7 @@ impl Directory {
             Err(Errno::LOOP) => {
                 let cause = match std::fs::read_link(&path) {
                     Ok(to) => format!(
-                        "it is a symlink to {}; what manages that is to add or remove the line, \
+                        "it is a symlink to {}; the tool that manages it must add or remove the line, \
                          or make it a file of its own first",
                         to.display()
                     ),
@@ -99,13 +99,13 @@ impl Directory {
         let mut file = File::from(fd);
         let about = file.metadata().map_err(Error::os("look at", path.display()))?;
         if !about.is_file() {
-            return Err(Error::new("change", path.display(), "it is no regular file"));
+            return Err(Error::new("change", path.display(), "it is not a regular file"));
         }
         let mut bytes = Vec::new();
         let read = Read::by_ref(&mut file).take(LARGEST + 1).read_to_end(&mut bytes);
         read.map_err(Error::os("read", path.display()))?;
         if bytes.len() as u64 > LARGEST {
-            let cause = "it is larger than 1 MiB, which is no PAM file";
+            let cause = "it is larger than 1 MiB, so it is not a PAM file";
             return Err(Error::new("change", path.display(), cause));
         }
         Ok(Some(Found { name: name.to_owned(), path, bytes, file, about }))
@@ -200,7 +200,7 @@ impl Directory {
         if now.bytes == content && alike {
             return Ok(());
         }
-        Err(Error::new("verify", path.display(), "it is not as it was written"))
+        Err(Error::new("verify", path.display(), "it differs from what was written"))
     }
 
     fn put_back(&self, old: &Found) -> Result<()> {

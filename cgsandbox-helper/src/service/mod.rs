@@ -305,7 +305,7 @@ fn helper_must_start(service: &str) -> Result<()> {
 fn configured_services(service: &str) -> Result<Vec<String>> {
     let sources = Directories::of_host().configuration_of(service);
     let policy = config::in_force(&sources, State::of_host().directory()).ok_or_else(|| {
-        let cause = "no configuration can be used; mend it first, and run: cgsandbox check";
+        let cause = "no configuration can be used; correct it first, and run: cgsandbox check";
         Error::new("enable", service, cause)
     })?;
     Ok(policy.services)
@@ -319,14 +319,16 @@ fn doubts(directories: &Directories, service: &str) -> Vec<Finding> {
     match configured_services(service) {
         Ok(services) if services.iter().any(|name| name == service) => {}
         Ok(mut services) => {
-            let what = format!("the configuration is not for {service}: the line does nothing yet");
+            let what = format!(
+                "services in the configuration does not name {service}: the line does nothing yet"
+            );
             services.push(service.to_owned());
             let remedy = format!("write into cgsandbox.toml: services = {services:?}");
             doubts.push(Finding::note(doctor::PAM, what).remedy(remedy));
         }
         Err(error) => {
             let finding = Finding::problem(doctor::PAM, error.cause);
-            doubts.push(finding.remedy("root and exempt users get in to do so"));
+            doubts.push(finding.remedy("root and exempt users can still log in to do this"));
         }
     }
     doubts
@@ -347,7 +349,7 @@ fn begin(operation: &'static str, service: &str, directories: &Directories) -> R
 fn must_be_a_name(operation: &'static str, service: &str) -> Result<()> {
     let is_odd = |c: char| c == '/' || c.is_whitespace() || c.is_control();
     if service.is_empty() || service.starts_with(['.', '-']) || service.contains(is_odd) {
-        let cause = "that is no name of a PAM service";
+        let cause = "this is not a valid name of a PAM service";
         return Err(Error::new(operation, format!("{service:?}"), cause));
     }
     Ok(())
@@ -358,7 +360,7 @@ fn unknown(service: &str) -> Error {
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let cause = match did_you_mean(service, &known) {
         Some(meant) => format!("there is no such PAM service; did you mean \"{meant}\"?"),
-        None => "there is no such PAM service; those that are there: ls /etc/pam.d".to_owned(),
+        None => "there is no such PAM service; to list them: ls /etc/pam.d".to_owned(),
     };
     Error::new("find", service, cause)
 }

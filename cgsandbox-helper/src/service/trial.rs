@@ -134,7 +134,7 @@ fn run(directory: &Path, service: &str) -> Result<Ended> {
         .spawn()
         .map_err(failed)?;
     let Some(status) = wait(&mut child).map_err(failed)? else {
-        return Ok(Ended::Badly(format!("it was not done within {} s", PATIENCE.as_secs())));
+        return Ok(Ended::Badly(format!("it did not finish within {} s", PATIENCE.as_secs())));
     };
     let done = text(child.stdout.take()) == DONE;
     let said = text(child.stderr.take());

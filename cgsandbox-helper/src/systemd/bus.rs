@@ -176,7 +176,7 @@ impl Bus {
             line.extend(byte);
         }
         if !line.starts_with(b"OK ") {
-            return Err(Failure::Broken("it does not take this process for root".to_owned()));
+            return Err(Failure::Broken("it does not accept this process as root".to_owned()));
         }
         Ok(())
     }
@@ -238,7 +238,11 @@ impl Bus {
         let endian = match start[0] {
             b'l' => Endian::Little,
             b'B' => Endian::Big,
-            _ => return Err(Failure::Broken("what it sends is no D-Bus message".to_owned())),
+            _ => {
+                return Err(Failure::Broken(
+                    "it sent something that is not a D-Bus message".to_owned(),
+                ));
+            }
         };
         let number = |at: usize| {
             let bytes = [start[at], start[at + 1], start[at + 2], start[at + 3]];

@@ -238,7 +238,7 @@ impl<'a> Manager<'a> {
                 ahead::make_scope(self.tree, self.uid, leaf, leader, of_user, attributes)?;
             }
             if Instant::now() >= end {
-                let cause = "systemd agreed and did not do it in time";
+                let cause = "systemd accepted the request but did not carry it out in time";
                 return Err(Error::new(format!("move process {leader} into"), leaf, cause));
             }
             std::thread::sleep(Duration::from_micros(500));
@@ -324,7 +324,7 @@ impl<'a> Manager<'a> {
             !directory.is_some_and(|directory| stands(&directory, attribute))
         };
         let unfit = |attribute: &&Attribute| {
-            let why = format!("systemd took it, and {} shows something else", attribute.file);
+            let why = format!("systemd accepted it, but {} shows something else", attribute.file);
             Unfit { directive: attribute.directive, why }
         };
         attributes.iter().filter(lacks).map(unfit).collect()

@@ -386,7 +386,7 @@ fn cgroups_that_are_only_for_reading() {
     }
     let problems = findings(&host, "problem").join("\n");
     assert!(
-        problems.contains("there are none to use") && problems.contains("tasks_max"),
+        problems.contains("no cgroups can be used") && problems.contains("tasks_max"),
         "{problems}"
     );
 }
@@ -416,9 +416,9 @@ fn a_session_without_a_view_beside_others_that_have_one_is_told_of() {
     let id = line.split(" session=").nth(1).unwrap().split(' ').next().unwrap();
     host.set_policy("[profile.default]\n");
     let second = host.spawn_session("alice");
-    assert_note(&host, &[id, "without a view of its own", "log out"]);
+    assert_note(&host, &[id, "sessions with the host's /proc beside others", "log out"]);
     first.logout();
     let notes = findings(&host, "note");
-    assert!(!notes.iter().any(|note| note.contains("without a view")), "{notes:?}");
+    assert!(!notes.iter().any(|note| note.contains("sessions with the host's /proc")), "{notes:?}");
     second.logout();
 }

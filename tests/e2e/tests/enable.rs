@@ -99,7 +99,11 @@ fn a_service_that_nobody_has_is_refused() {
     assert_refused(&host, "disable --service sshdd", &mistaken);
     assert_refused(&host, "enable --service no-such-service", &["there is no such PAM service"]);
     for odd in ["../pam.d/sshd", "/etc/pam.d/sshd", ".", ".."] {
-        assert_refused(&host, &format!("enable --service {odd}"), &["no name of a PAM service"]);
+        assert_refused(
+            &host,
+            &format!("enable --service {odd}"),
+            &["not a valid name of a PAM service"],
+        );
     }
 }
 
@@ -233,8 +237,8 @@ fn links_and_other_things_than_files_are_refused() {
     let to = |make: &str| format!("mv /etc/pam.d/sshd /etc/pam.d/real; {make} /etc/pam.d/sshd");
     assert_not_enabled(&to("ln -s real"), &["is a symlink to real"]);
     assert_not_enabled(&to("ln -s /dev/null"), &["is a symlink to /dev/null"]);
-    assert_not_enabled(&to("mkfifo"), &["no regular file"]);
-    assert_not_enabled(&to("mkdir"), &["no regular file"]);
+    assert_not_enabled(&to("mkfifo"), &["not a regular file"]);
+    assert_not_enabled(&to("mkdir"), &["not a regular file"]);
 }
 
 #[test]
@@ -274,7 +278,7 @@ fn a_service_that_the_configuration_is_not_for_is_told() {
     host.sh("cp /etc/pam.d/sshd /etc/pam.d/ftp");
     let said = cgsandbox(&host, "enable --service ftp");
     let text = one_line(said.ok());
-    assert!(text.contains("the configuration is not for ftp"), "{text}");
+    assert!(text.contains("services in the configuration does not name ftp"), "{text}");
     let services = "services = [\"sshd\", \"systemd-user\", \"ftp\"]";
     assert!(text.contains(services), "{text}");
     host.set_policy(&format!("{services}\n{POLICY}"));

@@ -274,7 +274,7 @@ fn one_that_never_ends_is_not_waited_for_without_end() {
         host.as_root(["flock", "-o", "/etc/pam.d", "sh", "-c", "echo held; exec sleep 1000"]);
     let holder = holder.start();
     eventually("it is locked", 5.0, || holder.stdout().contains("held"));
-    assert_refused(&host, "enable", &["another cgsandbox enable or disable is at work"]);
+    assert_refused(&host, "enable", &["another cgsandbox enable or disable is running"]);
     holder.kill();
     cgsandbox(&host, "enable").ok();
 }

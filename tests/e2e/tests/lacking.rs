@@ -85,7 +85,7 @@ fn doctor_and_explain_find_out_what_a_container_denies() {
             said.stdout.split_whitespace().collect::<Vec<_>>().join(" ")
         };
         let said = ask(&["doctor"]);
-        assert!(said.contains("no user can have a /proc of its own"), "{injected}: {said}");
+        assert!(said.contains("no user can have a private /proc"), "{injected}: {said}");
         assert!(said.contains("alice through sshd: a sandbox, but without hidepid"), "{said}");
         let said = ask(&["explain", "alice"]);
         assert!(said.contains("denies it to root"), "{injected}: {said}");

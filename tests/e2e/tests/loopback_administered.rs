@@ -128,7 +128,7 @@ fn check_warns_of_a_service_whose_port_anybody_can_be_given() {
     let host = build().policy(&policy).start();
     let checked = host.as_root(["cgsandbox", "check"]).run();
     assert_eq!(checked.status, 0, "a warning is no error");
-    let wanted = "port 45123 is one that the kernel gives to who asks for any";
+    let wanted = "port 45123 can be given by the kernel to programs that ask for any port";
     assert!(checked.stderr.contains(wanted), "{}", checked.stderr);
     assert!(checked.stderr.contains("ip_local_reserved_ports=45123"), "{}", checked.stderr);
     assert!(!checked.stderr.contains("port 53"), "{}", checked.stderr);
@@ -138,7 +138,7 @@ fn check_warns_of_a_service_whose_port_anybody_can_be_given() {
 fn doctor_tells_whether_the_kernel_takes_the_programs() {
     let host = build().start();
     let said = host.as_root(["cgsandbox", "doctor"]).run().stdout;
-    assert!(said.contains("the BPF programs of loopback = \"private\" are taken"), "{said}");
+    assert!(said.contains("the BPF programs of loopback = \"private\" are accepted"), "{said}");
     host.set_policy("[profile.default]\n");
     let said = host.as_root(["cgsandbox", "doctor"]).run().stdout;
     assert!(!said.contains("loopback"), "{said}");

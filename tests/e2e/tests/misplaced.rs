@@ -120,7 +120,7 @@ fn a_daemon_of_roots_inside_of_a_sandbox_is_named() {
     // As a daemon: its parent is gone.
     let daemon =
         host.sh(&format!("bash -c '{entered} setsid sleep 1000 >/dev/null 2>&1 & echo $!'"));
-    let words = ["not alice's, but in alice's sandbox", &format!("{daemon} (sleep)")];
+    let words = ["in alice's sandbox that are not alice's", &format!("{daemon} (sleep)")];
     assert_noted(&host, &words);
     session.logout();
     assert_noted(&host, &words);

@@ -31,7 +31,7 @@ fn assert_one_view(host: &Host) {
         eventually("/proc is open", 5.0, || session.sh("test -e /proc/1 && echo open") == "open");
     }
     let doctor = host.as_root(["cgsandbox", "doctor"]).run().stdout;
-    assert!(!doctor.contains("outside of it"), "{doctor}");
+    assert!(!doctor.contains("has processes outside it"), "{doctor}");
     let user = host.uid("alice");
     assert!(host.exists(format!("/run/cgsandbox/user/{user}/ns/mnt")));
     first.logout();

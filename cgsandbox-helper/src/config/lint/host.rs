@@ -75,7 +75,7 @@ fn number_or_name(pattern: &Sourced<Pattern>, facts: &Facts<'_>) -> Option<Probl
     let Who::User(text) = &pattern.who else { return None };
     let number: u32 = text.parse().ok()?;
     let uid = (facts.uid_of)(text).filter(|uid| *uid != number)?;
-    let message = format!("\"{text}\" is the user of this name, who has uid {uid}");
+    let message = format!("\"{text}\" is the user with this name, whose uid is {uid}");
     Some(
         Problem::at(pattern.origin.clone(), message)
             .help(format!("for the uid {number} write \"{number}:{number}\"")),
@@ -107,7 +107,7 @@ fn above<T: Copy + std::fmt::Display>(
     let is_above = number(session.value)? > number(user.value)?;
     is_above.then(|| {
         let message = format!(
-            "session_{directive} ({}) is above {directive} ({}): it would never act",
+            "session_{directive} ({}) is above {directive} ({}): it would have no effect",
             session.value, user.value
         );
         Problem::at(session.origin.clone(), message)
@@ -122,7 +122,7 @@ fn high_above_max(profile: &Profile, memory: u64) -> Option<Problem> {
     let is_above = high.value.bytes(memory)? > max.value.bytes(memory)?;
     is_above.then(|| {
         let message = format!(
-            "memory_high ({}) is above memory_max ({}) on this machine: it would never act",
+            "memory_high ({}) is above memory_max ({}) on this machine: it would have no effect",
             high.value, max.value
         );
         Problem::at(high.origin.clone(), message)

@@ -7,7 +7,7 @@ fn an_error_looks_like_this() {
     let text = "[profile.p]\n\tmemory_max = \"1G\"\n\tmemory_high = \"2G\"";
     let errors = parse(&[main_file(text)]).unwrap_err();
     let expected = "\
-error: memory_high (2G) is above memory_max (1G): it would never act
+error: memory_high (2G) is above memory_max (1G): it would have no effect
  --> main.toml:4:16
   |
 4 |  memory_high = \"2G\"

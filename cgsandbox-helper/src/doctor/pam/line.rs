@@ -31,19 +31,23 @@ pub(super) fn control(line: &Line, around: &Surroundings) -> Vec<Finding> {
         findings.push(Finding::problem(PAM, what).remedy(remedy).line(LINE));
     }
     if on("ignore") != Action::Ignore {
-        let what = format!("{line}: \"{text}\" refuses root and all who are to have no sandbox");
+        let what = format!("{line}: \"{text}\" refuses root and all users who get no sandbox");
         findings.push(Finding::problem(PAM, what).remedy(remedy).line(LINE));
     }
     if on("module_unknown").refuses() {
         let what =
             format!("{line}: with \"{text}\" nobody, not even root, gets in without {MODULE}");
         findings.push(match around.module {
-            true => Finding::note(PAM, what + ", should the package go").remedy(remedy).line(LINE),
+            true => {
+                Finding::note(PAM, what + " if the package is removed").remedy(remedy).line(LINE)
+            }
             false => Finding::problem(PAM, what + ", which is not there").remedy(remedy).line(LINE),
         });
     }
     if on("success") != Action::Ok {
-        let what = format!("{line}: with \"{text}\" success does not simply count as success");
+        let what = format!(
+            "{line}: with \"{text}\" the module's success does not simply count as success"
+        );
         findings.push(Finding::note(PAM, what).remedy(remedy).line(LINE));
     }
     findings
@@ -82,7 +86,7 @@ pub(super) fn place(stack: &Stack, at: usize, around: &Surroundings) -> Vec<Find
         found.filter(|_| !is_idle(line))
     };
     let remedy = match line.is_common() {
-        true => "have it last: pam-auth-update --disable cgsandbox, then cgsandbox enable",
+        true => "put it last: pam-auth-update --disable cgsandbox, then cgsandbox enable",
         false => "move the line of pam_cgsandbox.so to the end, after every @include",
     };
     let spoiled: Vec<Finding> = after
@@ -145,7 +149,7 @@ pub(super) fn ways_past(stack: &Stack, at: usize) -> Vec<Finding> {
             line.control.text
         );
         Finding::problem(PAM, what)
-            .remedy("move the line of pam_cgsandbox.so before it, or mend the jump")
+            .remedy("move the line of pam_cgsandbox.so before it, or correct the jump")
     })
     .collect()
 }

@@ -55,13 +55,13 @@ fn idle(line: &Line, names: &[String], services: &[String]) -> Finding {
     let list = names.join(", ");
     let (what, remedy) = match names {
         [name] if name.chars().any(char::is_uppercase) => (
-            format!("{line}: PAM asks for services in small letters, and never for {name}"),
+            format!("{line}: PAM looks up services in lower case, and never uses {name}"),
             format!("rename that file to {}, or remove it", name.to_lowercase()),
         ),
         [name] if line.file.ends_with(name) => {
             let what = format!(
-                "{line}: the line is there for {name}, but the configuration is not, and it does \
-                 nothing"
+                "{line}: the line does nothing for {name}: services in the configuration does not \
+                 name it"
             );
             let remedy = match did_you_mean(name, &known) {
                 Some(meant) => format!(
@@ -77,8 +77,8 @@ fn idle(line: &Line, names: &[String], services: &[String]) -> Finding {
         }
         _ => (
             format!(
-                "{line}: the line is there for {list} too, but the configuration is not, and it \
-                 does nothing there"
+                "{line}: the line does nothing for {list}: services in the configuration does \
+                 not name them"
             ),
             "where a sandbox is wanted, add the name to services in cgsandbox.toml".to_owned(),
         ),
@@ -91,11 +91,11 @@ fn outside(names: &[String]) -> Option<Finding> {
         return None;
     }
     let what = format!(
-        "what a user runs through {} is in no sandbox, and lets the same user's sandbox see all \
-         of /proc",
+        "programs that a user runs through {} are in no sandbox, and let the same user's \
+         sandbox see all of /proc",
         names.join(", ")
     );
-    let remedy = "there too: cgsandbox enable --service NAME, and the name in services in \
+    let remedy = "run: cgsandbox enable --service NAME, and add the name to services in \
                   cgsandbox.toml";
     Some(Finding::note(PAM, what).remedy(remedy))
 }
@@ -109,7 +109,7 @@ pub(super) fn profile(directories: &Directories, around: &Surroundings) -> Optio
         }
         (Some(line), false) => {
             let what = format!("{line} has the line, but no profile of pam-auth-update's does");
-            let remedy = "if nobody meant it: pam-auth-update --force, or remove the line";
+            let remedy = "if this is not intended: pam-auth-update --force, or remove the line";
             Some(Finding::note(PAM, what).remedy(remedy))
         }
         (None, true) => {

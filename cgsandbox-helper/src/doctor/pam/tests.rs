@@ -122,7 +122,7 @@ fn a_name_by_which_pam_finds_no_module_is_told() {
 #[test]
 fn a_file_that_sshd_does_not_read_is_told() {
     let with = format!("{OTHERS}{LINE}\n");
-    for (name, words) in [("ssh", "for ssh,"), ("SSHD", "small letters")] {
+    for (name, words) in [("ssh", "for ssh:"), ("SSHD", "lower case")] {
         let files = [("sshd", OTHERS), (name, with.as_str())];
         let found = found_with(&format!("file-{name}"), &files, true);
         assert_found(&found, Level::Note, words);
@@ -175,7 +175,7 @@ fn the_profile_of_pam_auth_update_is_told() {
     };
     let on = profile("on", &common, true);
     assert_found(&on, Level::Ok, "profile has the line in ");
-    assert_found(&on, Level::Note, "common-session:2: the line is there for cron, su too");
+    assert_found(&on, Level::Note, "common-session:2: the line does nothing for cron, su:");
     let off = profile("off", "session required pam_unix.so\n", true);
     assert_found(&off, Level::Ok, "is not switched on");
     assert_found(&profile("gone", &common, false), Level::Note, "no profile of pam-auth-update");
@@ -194,7 +194,7 @@ fn a_control_that_lets_in_or_locks_out_is_told() {
     problem("sufficient", "sufficient", "goes on");
     problem("lenient", "[success=ok default=ignore]", "goes on");
     problem("refusing", "[success=ok default=bad]", "refuses root");
-    assert_found(&with("required", "required", true), Level::Note, "should the package go");
+    assert_found(&with("required", "required", true), Level::Note, "if the package is removed");
     assert_found(&with("locked", "required", false), Level::Problem, "not even root");
     let gone = found_with("gone", &[("sshd", &format!("{OTHERS}{LINE}\n"))], false);
     assert_found(&gone, Level::Ok, "has the line");
@@ -258,7 +258,7 @@ fn services_outside_of_the_configuration_are_told() {
     let with = format!("{OTHERS}{LINE}\n");
     let files = [("sshd", with.as_str()), ("cron", OTHERS), ("vsftpd", &with), ("passwd", OTHERS)];
     let found = found_with("others", &files, true);
-    assert_found(&found, Level::Note, "vsftpd:3: the line is there for vsftpd");
+    assert_found(&found, Level::Note, "vsftpd:3: the line does nothing for vsftpd:");
     assert_found(&found, Level::Note, "through cron");
     assert!(!found.iter().any(|(_, what)| what.contains("passwd")), "{found:?}");
 }
