@@ -3,6 +3,7 @@
 //! Every login brings its user's sandbox to the policy of the moment; this does so without one.
 //! What processes have and not cgroups, their rlimits and their mount namespace, stays as it was.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::{Event, Level};
@@ -10,13 +11,14 @@ use crate::back_end::BackEnd;
 use crate::cgroup::{Unfit, attributes, session_attributes};
 use crate::config::value::{HidePid, OnLogout};
 use crate::config::{self, Sources};
+use crate::decision::{Attempt, Decision, Loaded, Look, decide};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::loopback::address::Address;
 use crate::open::localhost;
 use crate::pam_stack::Directories;
-use crate::plan::{Enforcement, Sandbox};
-use crate::policy::{Choice, Policy, Profile};
+use crate::plan::{Enforcement, Plan};
+use crate::policy::{Mentioned, Policy, Profile, Subject};
 use crate::session::{Session, Stage};
 use crate::state::State;
 use crate::systemd::{Applied, Overridden};
@@ -56,7 +58,7 @@ pub struct InForce {
 pub fn apply(
     state: &State,
     sources: &Sources,
-    policy: &Policy,
+    policy: &Arc<Policy>,
     asked: Option<u32>,
 ) -> Result<Vec<Change>> {
     state.prepare()?;
@@ -67,7 +69,7 @@ pub fn apply(
 }
 
 /// None where the user has no session.
-fn to_user(state: &State, sources: &Sources, policy: &Policy, uid: u32) -> Option<Change> {
+fn to_user(state: &State, sources: &Sources, policy: &Arc<Policy>, uid: u32) -> Option<Change> {
     let mut sessions = sessions_of(state, uid);
     let user = sessions.last()?.user.clone();
     let outcome = (|| {
@@ -79,7 +81,7 @@ fn to_user(state: &State, sources: &Sources, policy: &Policy, uid: u32) -> Optio
             Some(other) if other != *sources => {
                 let policy = config::current(&other, state.directory());
                 let failed = |errors| Error::new("use", "the configuration", errors);
-                bring(state, &policy.map_err(failed)?, uid, &mut sessions)
+                bring(state, &Arc::new(policy.map_err(failed)?), uid, &mut sessions)
             }
             _ => bring(state, policy, uid, &mut sessions),
         }
@@ -96,45 +98,113 @@ fn sessions_of(state: &State, uid: u32) -> Vec<Session> {
     sessions
 }
 
-/// Holding the user's lock.
-fn bring(state: &State, policy: &Policy, uid: u32, sessions: &mut [Session]) -> Result<InForce> {
+/// What a decision asks for, looked up for the sessions of a user. They are in their sandbox, and
+/// are asked about as if they were not.
+struct Facts<'a> {
+    user: &'a str,
+    uid: u32,
+    subject: Option<Result<Subject>>,
+}
+
+impl Facts<'_> {
+    /// A name may be somebody else's by now.
+    fn same(&self, subject: Subject) -> Result<Subject> {
+        if subject.uid == self.uid {
+            return Ok(subject);
+        }
+        let cause = format!("the name has uid {} now", subject.uid);
+        Err(Error::new("look up", format!("{:?} of uid {}", self.user, self.uid), cause))
+    }
+}
+
+impl Look for Facts<'_> {
+    fn user(&mut self, mentioned: &Mentioned<'_>) -> Result<Subject> {
+        // Asked once for all of the sessions: a directory may be slow.
+        let found = self.subject.take();
+        let found = found.unwrap_or_else(|| subject::resolve(self.user, mentioned));
+        self.subject = Some(found.clone());
+        found.and_then(|subject| self.same(subject))
+    }
+
+    fn user_without_groups(&mut self, mentioned: &Mentioned<'_>) -> Result<Subject> {
+        subject::resolve_without_groups(self.user, mentioned).and_then(|subject| self.same(subject))
+    }
+
+    fn is_inside(&mut self) -> bool {
+        false
+    }
+
+    fn host(&mut self, policy: &Policy) -> Result<Host> {
+        Host::look(&policy.cgroup_root)
+    }
+
+    fn is_nested(&mut self, _: &Host) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn disks(&mut self, host: &mut Host, profile: &Profile) {
+        host.look_for_disks(profile);
+    }
+}
+
+/// What the user's next login would get through the service of the latest session that gets a
+/// sandbox: those of others may be none of ours any more. None where no session gets one.
+fn plan_of(policy: &Arc<Policy>, uid: u32, sessions: &[Session]) -> Result<Option<Plan>> {
     let Some(last) = sessions.last() else {
         return Err(Error::new("find", format!("a session of uid {uid}"), "it has just ended"));
     };
-    let subject = subject::resolve(&last.user, &policy.mentioned())?;
-    if subject.uid != uid {
-        let cause = format!("the name has uid {} now", subject.uid);
-        return Err(Error::new("look up", format!("{:?} of uid {uid}", last.user), cause));
+    let loaded = Loaded::Policy(Arc::clone(policy));
+    let mut facts = Facts { user: &last.user, uid, subject: None };
+    for session in sessions.iter().rev() {
+        let attempt = Attempt { user: &last.user, service: &session.service, rhost: "" };
+        match decide(&attempt, &loaded, &mut facts) {
+            Decision::Sandbox(plan) | Decision::Refused { plan, .. } => return Ok(Some(*plan)),
+            Decision::Failed { error, .. } => return Err(error),
+            Decision::Unconfined(_) | Decision::Inside => {}
+        }
     }
+    Ok(None)
+}
+
+/// Refuses where a session's cgroups are in another place than those of `host`.
+fn must_be_here(host: &Host, sessions: &[Session]) -> Result<()> {
+    let is_elsewhere = |it: &&Session| !host.tree.is_of(it.owner, &it.cgroup_root);
+    let Some(elsewhere) = sessions.iter().find(is_elsewhere) else { return Ok(()) };
+    let cause = format!(
+        "it is below {}, and cgroup_root is another now: it keeps its limits until it ends",
+        elsewhere.cgroup_root
+    );
+    Err(Error::new("change", format!("session {}", elsewhere.id), cause))
+}
+
+/// Ends all limits of a user whom the policy has let go.
+fn let_go(state: &State, policy: &Policy, uid: u32, sessions: &[Session]) -> Result<InForce> {
     let mut host = Host::look(&policy.cgroup_root)?;
-    if let Some(elsewhere) = sessions.iter().find(|it| !host.tree.is_of(it.owner, &it.cgroup_root))
-    {
-        let cause = format!(
-            "it is below {}, and cgroup_root is another now: it keeps its limits until it ends",
-            elsewhere.cgroup_root
-        );
-        return Err(Error::new("change", format!("session {}", elsewhere.id), cause));
-    }
+    must_be_here(&host, sessions)?;
     host.prepare_cgroups(state)?;
-    // Some of the sessions' services may be none of ours any more.
-    let confined =
-        sessions.iter().rev().find_map(|session| match policy.choose(&subject, &session.service) {
-            Choice::Confined(confined) => Some(*confined),
-            Choice::Unconfined(_) => None,
-        });
-    if let Some(confined) = &confined {
-        host.look_for_disks(&confined.profile);
-    }
+    let (of_user, _) = attributes(&Profile::default(), &host);
+    let (of_session, _) = session_attributes(&Profile::default(), &host);
     let mut back_end = BackEnd::of(state, &host.tree, uid, PATIENCE);
-    let Some(confined) = confined else {
-        let (of_user, _) = attributes(&Profile::default(), &host);
-        let (of_session, _) = session_attributes(&Profile::default(), &host);
-        let (applied, tree) = back_end.limit_anew(uid, &of_user, &of_session, sessions)?;
-        loopback::withdraw(state, &tree, uid, PATIENCE)?;
-        let enforcement = Enforcement::without(applied.missing);
-        return Ok(InForce { profile: None, enforcement, overridden: Vec::new(), address: None });
+    let (applied, tree) = back_end.limit_anew(uid, &of_user, &of_session, sessions)?;
+    loopback::withdraw(state, &tree, uid, PATIENCE)?;
+    let enforcement = Enforcement::without(applied.missing);
+    Ok(InForce { profile: None, enforcement, overridden: Vec::new(), address: None })
+}
+
+/// Holding the user's lock.
+fn bring(
+    state: &State,
+    policy: &Arc<Policy>,
+    uid: u32,
+    sessions: &mut [Session],
+) -> Result<InForce> {
+    let Some(mut plan) = plan_of(policy, uid, sessions)? else {
+        return let_go(state, policy, uid, sessions);
     };
-    let sandbox = Sandbox::new(policy, subject, confined, &host);
+    must_be_here(&plan.host, sessions)?;
+    plan.host.prepare_cgroups(state)?;
+    let Plan { sandbox, host, .. } = plan.redrawn();
+    let mut back_end = BackEnd::of(state, &host.tree, uid, PATIENCE);
     let (of_user, of_session) = (&sandbox.attributes, &sandbox.session_attributes);
     let (mut applied, tree) = back_end.limit_anew(uid, of_user, of_session, sessions)?;
     applied.missing.splice(0..0, sandbox.missing.clone());

@@ -1,18 +1,20 @@
 //! What a user's next login would get, and why: the plan that `open` would run, not run.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use cgsandbox_protocol::Login;
 use rustix::thread::CapabilitySet;
 
 use crate::cgroup::{Attribute, Controller, Owner, Tree, Unfit, Version};
 use crate::config::{self, ConfigErrors, Load, Sources};
+use crate::decision::{self, Attempt, Decision, Loaded, Look, decide};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::limits::{self, Wanted};
 use crate::pam_stack::{Directories, Line};
 use crate::plan::{Plan, Sandbox};
-use crate::policy::{Choice, Policy, Subject, Unconfined, Verdict};
+use crate::policy::{Mentioned, Policy, Profile, Subject};
 use crate::state::State;
 use crate::systemd::{self, Overridden};
 use crate::{loopback, namespace, subject, teardown};
@@ -29,7 +31,11 @@ pub struct Explanation {
     /// Which configuration counts.
     pub configuration: Configuration,
     /// What the login gets.
-    pub outcome: Outcome,
+    pub decision: Decision,
+    /// See [`Prospect::elsewhere`].
+    elsewhere: Vec<Overridden>,
+    /// See [`Prospect::sessions`].
+    sessions: Option<u64>,
     /// What could not be found out with the rights of who asks.
     pub unknown: Vec<&'static str>,
 }
@@ -47,231 +53,241 @@ pub enum Configuration {
     Unusable(ConfigErrors),
 }
 
-/// What a login gets.
-#[derive(Debug)]
-pub enum Outcome {
-    /// No sandbox, by the policy.
-    Unconfined(Unconfined),
-    /// A sandbox, or a refusal by its own rules.
-    Sandbox(Box<Prospect>),
-    /// The sandbox cannot be built, and `on_error` decides.
-    Failed {
-        /// Why not.
-        error: Error,
-        /// What then becomes of the login.
-        on_error: Login,
-    },
-}
-
-/// A sandbox that is not built yet.
-#[derive(Debug)]
-pub struct Prospect {
-    /// The plan.
-    pub sandbox: Sandbox,
+/// A sandbox that is not built yet, as far as it can be told beforehand.
+#[derive(Debug, Clone, Copy)]
+pub struct Prospect<'a> {
+    /// The sandbox.
+    pub sandbox: &'a Sandbox,
     /// The cgroups below which it is made.
-    pub tree: Tree,
+    pub tree: &'a Tree,
     /// What unit files say in place of the policy, or where it is silent.
-    pub elsewhere: Vec<Overridden>,
-    /// What this host cannot carry: the plan's own and what applying it would meet.
-    pub missing: Vec<Unfit>,
+    pub elsewhere: &'a [Overridden],
     /// How many sessions the user has; none where only root may know.
     pub sessions: Option<u64>,
-}
-
-/// How a login ends.
-#[derive(Debug)]
-pub enum Fate<'a> {
-    /// It goes on without a sandbox, as the policy wants.
-    Unconfined,
-    /// It goes on without the sandbox that it was to have, because PAM never calls the module.
-    Uncalled,
-    /// It is in its sandbox.
-    Confined {
-        /// What is missing from that.
-        missing: &'a [Unfit],
-    },
-    /// It is refused.
-    Refused {
-        /// Why, in one line.
-        why: String,
-    },
-    /// It goes on without the sandbox that it was to have.
-    LetIn {
-        /// Why, in one line.
-        why: String,
-    },
 }
 
 /// Explains a login of `user`, a name or a uid, through the PAM service `service`.
 pub fn explain(user: &str, service: &str) -> Result<Explanation> {
     let subject = subject::find(user)?;
     let line = Directories::of_host().stack(service).and_then(|stack| stack.line().cloned());
-    let mut explanation = Explanation {
-        service: service.to_owned(),
-        line,
-        configuration: Configuration::NotRead,
-        outcome: Outcome::Unconfined(Unconfined::Root),
-        unknown: Vec::new(),
-        subject,
-    };
-    if explanation.subject.uid != 0 {
-        explanation.look()?;
+    if let Some(decision) = decision::by_module(subject.uid) {
+        let configuration = Configuration::NotRead;
+        return Ok(Explanation::new(subject, service, line, configuration, decision));
     }
+    let state = State::of_host();
+    let mut facts = Facts {
+        state: &state,
+        is_root: nix::unistd::geteuid().is_root(),
+        subject,
+        unknown: Vec::new(),
+    };
+    if namespace::is_inside(&state) {
+        facts.unknown.push("what is in /run/cgsandbox: it cannot be seen from inside a sandbox");
+    }
+    let sources = line.as_ref().map_or(Sources::System, Line::configuration);
+    let (loaded, configuration) = load(&sources, &state)?;
+    let name = facts.subject.name.clone();
+    let attempt = Attempt { user: &name, service, rhost: "" };
+    let decision = decide(&attempt, &loaded, &mut facts);
+    let mut unknown = std::mem::take(&mut facts.unknown);
+    let subject = facts.subject.clone();
+    let mut explanation = Explanation::new(subject, service, line, configuration, decision);
+    explanation.foresee(|plan| facts.foresee(plan));
+    explanation.unknown.append(&mut unknown);
     Ok(explanation)
 }
 
-impl Explanation {
-    fn look(&mut self) -> Result<()> {
-        let state = State::of_host();
-        let is_root = nix::unistd::geteuid().is_root();
-        let sources = self.line.as_ref().map_or(Sources::System, Line::configuration);
-        if namespace::is_inside(&state) {
-            self.unknown.push("what is in /run/cgsandbox: it cannot be seen from inside a sandbox");
+/// What a login goes by. An error where who asks lacks a right to read it: that says nothing of a
+/// login.
+fn load(sources: &Sources, state: &State) -> Result<(Loaded, Configuration)> {
+    match config::preview(sources, state.directory()) {
+        Ok(Load::Current { policy, .. }) => {
+            Ok((Loaded::Policy(Arc::new(policy)), Configuration::Current))
         }
-        let policy = match config::preview(&sources, state.directory()) {
-            Ok(Load::Current { policy, .. }) => {
-                self.configuration = Configuration::Current;
-                policy
+        Ok(Load::Kept { policy, errors }) => {
+            Ok((Loaded::Policy(Arc::new(policy)), Configuration::Kept(errors)))
+        }
+        Err(unusable) => {
+            if let Some(unread) = unusable.errors.problems().iter().find(|problem| problem.unread) {
+                let cause = format!("{}; run this as root", unread.message);
+                return Err(Error::new("read", &unread.file, cause));
             }
-            Ok(Load::Kept { policy, errors }) => {
-                self.configuration = Configuration::Kept(errors);
-                policy
-            }
-            Err(unusable) => {
-                // Who asks lacks a right; that says nothing of a login.
-                if let Some(unread) =
-                    unusable.errors.problems().iter().find(|problem| problem.unread)
-                {
-                    let cause = format!("{}; run this as root", unread.message);
-                    return Err(Error::new("read", &unread.file, cause));
-                }
-                return self.without_configuration(*unusable);
-            }
-        };
-        // In the order of open: a login meets the first of these that applies.
-        self.subject = subject::resolve(&self.subject.name, &policy.mentioned())?;
-        self.outcome = match policy.choose(&self.subject, &self.service) {
-            Choice::Unconfined(reason) => Outcome::Unconfined(reason),
-            Choice::Confined(_) => match self.sandbox(&policy, &state, is_root) {
-                Ok(outcome) => outcome,
-                Err(error) => Outcome::Failed { error, on_error: policy.on_error },
-            },
-        };
-        Ok(())
+            let loaded = Loaded::salvage(&unusable, || Login::published(&sources.argument()));
+            Ok((loaded, Configuration::Unusable(unusable.errors)))
+        }
+    }
+}
+
+/// What a decision asks for, as far as it can be told without making anything. The login that is
+/// told of is a new one: it comes out of no sandbox.
+struct Facts<'a> {
+    state: &'a State,
+    is_root: bool,
+    /// With what NSS had to be asked.
+    subject: Subject,
+    unknown: Vec<&'static str>,
+}
+
+impl Look for Facts<'_> {
+    fn user(&mut self, mentioned: &Mentioned<'_>) -> Result<Subject> {
+        self.subject = subject::resolve(&self.subject.name, mentioned)?;
+        Ok(self.subject.clone())
     }
 
-    fn without_configuration(&mut self, unusable: config::Unusable) -> Result<()> {
-        let salvaged = unusable.salvaged;
-        self.subject = subject::resolve(&self.subject.name, &salvaged.exempt.mentioned())?;
-        self.outcome = match salvaged.exempt.judge(&self.subject) {
-            Verdict::Matched(by) => Outcome::Unconfined(Unconfined::Exempt(by.clone())),
-            _ => {
-                let cause = "it has errors, and none has parsed before";
-                let error = Error::new("use", "the configuration", cause);
-                Outcome::Failed { error, on_error: salvaged.on_error }
-            }
-        };
-        self.configuration = Configuration::Unusable(unusable.errors);
-        Ok(())
+    fn user_without_groups(&mut self, mentioned: &Mentioned<'_>) -> Result<Subject> {
+        self.subject = subject::resolve_without_groups(&self.subject.name, mentioned)?;
+        Ok(self.subject.clone())
     }
 
-    fn sandbox(&mut self, policy: &Policy, state: &State, is_root: bool) -> Result<Outcome> {
-        if is_root {
-            state.must_be_roots_own()?;
+    fn is_inside(&mut self) -> bool {
+        false
+    }
+
+    fn host(&mut self, policy: &Policy) -> Result<Host> {
+        if self.is_root {
+            self.state.must_be_roots_own()?;
         }
         let mut host = Host::look(&policy.cgroup_root)?;
-        if is_root && host.tree.owner() == Owner::Systemd {
+        if self.is_root && host.tree.owner() == Owner::Systemd {
             systemd::version()?;
         }
         host.foresee_cgroups();
-        if is_root {
+        if self.is_root {
             host.foresee_namespaces();
-        }
-        if !is_root && host.no_procfs.take().is_some() && !namespace::is_inside(state) {
+        } else if host.no_procfs.take().is_some() && !namespace::is_inside(self.state) {
             self.unknown.push("whether this kernel gives a sandbox a /proc of its own");
         }
-        if let Choice::Confined(confined) = policy.choose(&self.subject, &self.service) {
-            host.look_for_disks(&confined.profile);
-        }
-        let mut sandbox = match Plan::new(policy, &self.subject, &self.service, &host) {
-            Plan::Unconfined(reason) => return Ok(Outcome::Unconfined(reason)),
-            Plan::Sandbox(sandbox) => *sandbox,
-        };
-        let mut missing = sandbox.missing.clone();
-        if is_root {
-            missing.extend(unraisable(&sandbox.rlimits)?);
-            if sandbox.loopback.is_some() {
-                missing.extend(untaken()?);
-            }
-        }
-        let uid = self.subject.uid;
-        // v1's has what is above it, whatever that is, or is not made.
-        let is_v1s_cpuset = |it: &Attribute| {
-            let hierarchy = host.tree.carrier(it.controller).map(|hierarchy| hierarchy.version);
-            it.controller == Controller::Cpuset && hierarchy == Some(Version::Legacy)
-        };
-        sandbox.attributes.retain(|it| it.origin.is_some() || !is_v1s_cpuset(it));
-        // A login's own cgroup is new, and has what is asked for alone.
-        sandbox.session_attributes.retain(|it| it.origin.is_some());
-        let sessions = is_root.then(|| teardown::logins(state, uid).ok()).flatten();
-        Ok(Outcome::Sandbox(Box::new(Prospect {
-            elsewhere: systemd::said_elsewhere(&host.tree, uid, &sandbox.attributes),
-            sandbox,
-            tree: host.tree,
-            missing,
-            sessions,
-        })))
+        Ok(host)
     }
 
-    /// How the login ends.
-    pub fn fate(&self) -> Fate<'_> {
-        match &self.outcome {
-            Outcome::Unconfined(_) => Fate::Unconfined,
-            _ if self.line.is_none() => Fate::Uncalled,
-            Outcome::Sandbox(prospect) => prospect.fate(),
-            Outcome::Failed { error, on_error: Login::Deny } => {
-                Fate::Refused { why: error.to_string() }
+    fn is_nested(&mut self, _: &Host) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn disks(&mut self, host: &mut Host, profile: &Profile) {
+        host.look_for_disks(profile);
+    }
+}
+
+/// What putting a plan into effect would meet.
+#[derive(Debug, Default)]
+struct Foreseen {
+    missing: Vec<Unfit>,
+    sessions: Option<u64>,
+    elsewhere: Vec<Overridden>,
+}
+
+impl Facts<'_> {
+    fn foresee(&self, plan: &Plan) -> Result<Foreseen> {
+        let (sandbox, tree) = (&plan.sandbox, &plan.host.tree);
+        let uid = sandbox.subject.uid;
+        let mut foreseen = Foreseen {
+            elsewhere: systemd::said_elsewhere(tree, uid, &sandbox.attributes),
+            ..Foreseen::default()
+        };
+        if self.is_root {
+            foreseen.missing.extend(unraisable(&sandbox.rlimits)?);
+            if sandbox.loopback.is_some() {
+                foreseen.missing.extend(untaken()?);
             }
-            Outcome::Failed { error, on_error: Login::Allow } => {
-                Fate::LetIn { why: error.to_string() }
-            }
+            foreseen.sessions = teardown::logins(self.state, uid).ok();
         }
+        Ok(foreseen)
+    }
+}
+
+impl Explanation {
+    fn new(
+        subject: Subject,
+        service: &str,
+        line: Option<Line>,
+        configuration: Configuration,
+        decision: Decision,
+    ) -> Self {
+        Explanation {
+            subject,
+            service: service.to_owned(),
+            line,
+            configuration,
+            decision,
+            elsewhere: Vec::new(),
+            sessions: None,
+            unknown: Vec::new(),
+        }
+    }
+
+    /// Judges a plan by what putting it into effect would meet, as the login itself does by what it
+    /// meets.
+    fn foresee(&mut self, look: impl FnOnce(&Plan) -> Result<Foreseen>) {
+        let none = Decision::Inside;
+        self.decision = match std::mem::replace(&mut self.decision, none) {
+            Decision::Sandbox(mut plan) => {
+                plan.leave_out_silent_values();
+                match look(&plan) {
+                    Ok(Foreseen { missing, sessions, elsewhere }) => {
+                        (self.sessions, self.elsewhere) = (sessions, elsewhere);
+                        plan.judge(&self.service, sessions, missing)
+                    }
+                    Err(error) => Decision::Failed { error, on_error: plan.policy.on_error },
+                }
+            }
+            decided => decided,
+        };
+    }
+
+    /// The sandbox, where there is a plan of one.
+    pub fn prospect(&self) -> Option<Prospect<'_>> {
+        let (Decision::Sandbox(plan) | Decision::Refused { plan, .. }) = &self.decision else {
+            return None;
+        };
+        Some(Prospect {
+            sandbox: &plan.sandbox,
+            tree: &plan.host.tree,
+            elsewhere: &self.elsewhere,
+            sessions: self.sessions,
+        })
+    }
+
+    /// Whether it would be in a sandbox, but for PAM, which never calls the module.
+    pub fn is_uncalled(&self) -> bool {
+        !matches!(self.decision, Decision::Unconfined(_) | Decision::Inside) && self.line.is_none()
     }
 
     /// Whether it comes as the policy wants it, all of it.
     pub fn is_well(&self) -> bool {
-        let fate = match self.fate() {
-            Fate::Unconfined => true,
-            Fate::Confined { missing } => missing.is_empty(),
-            Fate::Uncalled | Fate::Refused { .. } | Fate::LetIn { .. } => false,
+        let decision = match &self.decision {
+            Decision::Unconfined(_) | Decision::Inside => true,
+            Decision::Sandbox(plan) => !self.is_uncalled() && plan.sandbox.missing.is_empty(),
+            Decision::Refused { .. } | Decision::Failed { .. } => false,
         };
         let configuration = match &self.configuration {
             Configuration::NotRead | Configuration::Current => true,
             Configuration::Kept(_) | Configuration::Unusable(_) => false,
         };
-        fate && configuration
+        decision && configuration
     }
 }
 
-impl Prospect {
+impl Prospect<'_> {
     /// The cgroup that a value is written to; none where the host has no cgroups.
     pub fn directory_of(&self, attribute: &Attribute) -> Option<PathBuf> {
         let hierarchy = self.tree.carrier(attribute.controller)?;
         Some(self.tree.user_in(hierarchy, self.sandbox.subject.uid))
     }
+}
 
-    fn fate(&self) -> Fate<'_> {
-        let full = self.sandbox.max_logins.zip(self.sessions).filter(|(max, now)| now >= max);
-        if let Some((max, now)) = full {
-            let why = format!("logged in {now} times already, and max_logins is {max}");
-            return Fate::Refused { why };
-        }
-        if self.sandbox.strict && !self.missing.is_empty() {
-            let names: Vec<&str> = self.missing.iter().map(|unfit| unfit.directive).collect();
-            let why = format!("strict is true, and this host cannot carry {}", names.join(", "));
-            return Fate::Refused { why };
-        }
-        Fate::Confined { missing: &self.missing }
+impl Plan {
+    /// Leaves out what a login has without being asked for, and would only confuse who reads it.
+    fn leave_out_silent_values(&mut self) {
+        let tree = &self.host.tree;
+        // v1's has what is above it, whatever that is, or is not made.
+        let is_v1s_cpuset = |it: &Attribute| {
+            let hierarchy = tree.carrier(it.controller).map(|hierarchy| hierarchy.version);
+            it.controller == Controller::Cpuset && hierarchy == Some(Version::Legacy)
+        };
+        self.sandbox.attributes.retain(|it| it.origin.is_some() || !is_v1s_cpuset(it));
+        // A login's own cgroup is new, and has what is asked for alone.
+        self.sandbox.session_attributes.retain(|it| it.origin.is_some());
     }
 }
 

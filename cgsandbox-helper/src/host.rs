@@ -1,6 +1,10 @@
 //! What this host offers: looked up once, before a plan is made.
 
 mod foresight;
+#[cfg(test)]
+mod made_up;
+#[cfg(test)]
+pub(crate) use made_up::Offer;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! config      files          -> Policy      what the administrator wrote
-//! plan        Policy + Host  -> Plan        what this login would get; `explain` shows it
+//! decision    facts          -> Decision    what becomes of this login; `explain` shows it
+//! plan        Policy + Host  -> Plan        the sandbox that it is to get, in full
 //! open        Plan           -> Session     what it got, verified; `teardown` undoes it
 //! close       Session        -> audit       what it used
 //! ```
@@ -20,6 +21,7 @@ pub mod close;
 pub mod command;
 pub mod config;
 mod deadline;
+pub mod decision;
 pub mod doctor;
 pub mod error;
 pub mod explain;

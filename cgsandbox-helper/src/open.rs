@@ -1,6 +1,9 @@
 //! `open`: a login gets its sandbox, or the reason why not.
 
+mod facts;
+
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cgsandbox_protocol::{self as protocol, Entry, Namespace, Reply};
@@ -12,17 +15,18 @@ use crate::channel::Channel;
 use crate::config::value::{HidePid, OnLogout};
 use crate::config::{self, Load, Sources};
 use crate::deadline::Deadline;
+use crate::decision::{Attempt, Decision, Loaded, decide};
 use crate::error::{Error, Result};
-use crate::host::Host;
 use crate::loopback::Given;
 use crate::loopback::address::Address;
-use crate::plan::{Enforcement, Sandbox};
-use crate::policy::{Choice, Match, Mentioned, Policy, Subject};
+use crate::plan::{Denial, Enforcement, Plan, Sandbox};
+use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::session::{Leader, Session, Stage, USER_MANAGER, command_of};
 use crate::state::{Lock, State};
 use crate::systemd::{Applied, Overridden};
-use crate::{account, limits, loopback, namespace, subject, systemd, tasks, teardown};
+use crate::{account, limits, loopback, namespace, systemd, tasks, teardown};
+use facts::Facts;
 
 /// A login as the module tells it.
 #[derive(Debug)]
@@ -45,16 +49,6 @@ pub struct Login {
     pub leader: Leader,
 }
 
-/// What a login is to get, and the host that it is to get it on.
-struct Decided {
-    sandbox: Sandbox,
-    host: Host,
-    policy: Policy,
-    /// Held until the login has a cgroup of its own: till then a `gc` could remove the one
-    /// above it as unused.
-    sharing: Lock,
-}
-
 /// What stands when a login may enter.
 struct Built {
     session: Session,
@@ -70,80 +64,76 @@ struct Built {
 /// Serves one `Request::Open` from beginning to end.
 pub fn open(channel: &Channel, login: &Login) -> Result<()> {
     let state = State::of_host();
-    let mut on_error = protocol::Login::Deny;
-    match decide(&state, login, &mut on_error) {
-        Ok(None) => channel.reply(&Reply::Unconfined, &[]),
-        Ok(Some(decided)) => match build(&state, decided, login) {
-            Ok(built) => hand_over(channel, &state, login, built),
-            Err(refusal) => refusal.tell(channel, &state, login, on_error),
-        },
-        Err(error) => Refusal::Failed(error).tell(channel, &state, login, on_error),
-    }
-}
-
-/// The plan for this login; none when the policy leaves it alone.
-fn decide(state: &State, login: &Login, on_error: &mut protocol::Login) -> Result<Option<Decided>> {
-    // A state directory that cannot be used is no reason to refuse who is not ours.
-    let prepared = state.prepare();
     let sources = Sources::of_argument(&login.config);
-    let Some(policy) = policy_in_force(state, &sources, login, on_error)? else { return Ok(None) };
-    *on_error = policy.on_error;
-    // Asked first, for it costs no look-up: most services of a host are not ours.
-    if !policy.services.contains(&login.service) {
-        return Ok(None);
-    }
-    let mentioned = policy.mentioned();
-    let subject = resolve(&login.user, &mentioned, &policy.exempt)?;
-    let Some(subject) = subject else { return Ok(None) };
-    // Before the host is looked at: whatever is wrong with it, exempt users get in.
-    let Choice::Confined(confined) = policy.choose(&subject, &login.service) else {
-        if let Err(error) = lift(state, subject.uid, login) {
-            Event::new(Level::Error, "degraded")
-                .with("user", &login.user)
-                .with("uid", subject.uid)
-                .with_error(&error)
-                .send(state);
+    let (load, texts) = config::find(&sources, state.directory());
+    let mut facts = Facts::of(&state, login);
+    let (loaded, usable) = match load {
+        Ok(Load::Current { policy, .. }) => (Loaded::Policy(Arc::new(policy)), Ok(texts)),
+        Ok(Load::Kept { policy, errors }) => {
+            (Loaded::Policy(Arc::new(policy)), Err(("the last configuration that parsed", errors)))
         }
-        return Ok(None);
+        Err(unusable) => {
+            let published = || protocol::Login::published(&login.config);
+            (Loaded::salvage(&unusable, published), Err(("none", unusable.errors)))
+        }
     };
-    if namespace::is_inside(state) {
-        return stay_inside(login);
+    let attempt = Attempt { user: &login.user, service: &login.service, rhost: &login.rhost };
+    let decision = decide(&attempt, &loaded, &mut facts);
+    let uid = facts.uid;
+    // Up to here nothing was changed.
+    let prepared = state.prepare();
+    match usable {
+        Ok(texts) => {
+            if let Err(problem) = config::keep(&sources, state.directory(), &texts) {
+                let using = "the configuration, which could not be kept for later";
+                complain(&state, using, &problem);
+            }
+        }
+        Err((using, errors)) => complain(&state, using, &errors),
     }
-    prepared.and_then(|()| state.publish_on_error(&sources, policy.on_error))?;
-    let mut host = Host::look(&policy.cgroup_root)?;
-    if is_nested(state, &host.tree, login)? {
-        return stay_inside(login);
+    match decision {
+        Decision::Unconfined(_) => {
+            leave_alone(&state, login, uid);
+            channel.reply(&Reply::Unconfined, &[])
+        }
+        Decision::Inside => channel.reply(&Reply::Unconfined, &[]),
+        Decision::Sandbox(plan) => {
+            let on_error = plan.policy.on_error;
+            let prepared = prepared.and_then(|()| prepare(&state, &sources, *plan, login));
+            let built = prepared.map_err(Refusal::Failed);
+            match built.and_then(|(plan, sharing)| build(&state, plan, sharing, login)) {
+                Ok(built) => hand_over(channel, &state, login, built),
+                Err(refusal) => refusal.tell(channel, &state, login, on_error),
+            }
+        }
+        Decision::Refused { denial, .. } => {
+            Refusal::Denied(denial).tell(channel, &state, login, protocol::Login::Deny)
+        }
+        Decision::Failed { error, on_error } => {
+            Refusal::Failed(error).tell(channel, &state, login, on_error)
+        }
     }
-    let patience = login.deadline.patience();
-    if host.hidepid(&confined.profile) != HidePid::Off {
-        host.no_procfs = namespace::make_store(state, patience)?;
-    }
-    let sharing = state.share_host(patience)?;
-    host.prepare_cgroups(state)?;
-    host.look_for_disks(&confined.profile);
-    let sandbox = Sandbox::new(&policy, subject, *confined, &host);
-    Ok(Some(Decided { sandbox, host, policy, sharing }))
 }
 
-/// The user of this name; none where a directory fails to tell the groups, and the user is exempt
-/// whatever they are: by name or number, in a list that leaves nobody out.
-fn resolve(user: &str, mentioned: &Mentioned<'_>, exempt: &Match) -> Result<Option<Subject>> {
-    let is_exempt = |subject: Subject| exempt.has(&subject) && !exempt.leaves_out();
-    match subject::resolve(user, mentioned) {
-        Err(_) if subject::resolve_alone(user).is_ok_and(is_exempt) => Ok(None),
-        subject => subject.map(Some),
-    }
+/// Tells the log that the configuration has a problem, and what is gone by.
+fn complain(state: &State, using: &str, problem: &dyn std::fmt::Display) {
+    Event::new(Level::Error, "config_error")
+        .with("using", using)
+        .with("error", problem)
+        .send(state);
 }
 
-/// A login out of a sandbox stays in it. Who comes from elsewhere came through a daemon, and that
-/// is not to be inside.
-fn stay_inside(login: &Login) -> Result<Option<Decided>> {
-    if login.rhost.is_empty() {
-        return Ok(None);
+/// Ends what an earlier policy set for who gets no sandbox now. Without a uid nobody was looked up,
+/// for the service is not ours.
+fn leave_alone(state: &State, login: &Login, uid: Option<u32>) {
+    let Some(uid) = uid else { return };
+    if let Err(error) = lift(state, uid, login) {
+        Event::new(Level::Error, "degraded")
+            .with("user", &login.user)
+            .with("uid", uid)
+            .with_error(&error)
+            .send(state);
     }
-    let cause = "this daemon itself was started inside a sandbox; \
-                 start it anew from the console or from an exempt user's login";
-    Err(Error::new("build a sandbox for", login.user.escape_default(), cause))
 }
 
 /// Takes from who is to be left alone now what an earlier policy set: systemd keeps limits beyond
@@ -164,92 +154,44 @@ fn lift(state: &State, uid: u32, login: &Login) -> Result<()> {
     loopback::withdraw(state, &Tree::of_systemd(&mounted()?), uid, patience)
 }
 
-/// Whether the process that opens is in a sandbox already: it stays there, whoever it becomes.
-///
-/// Moving it out would let a user leave the own limits by su(1), and end the outer session
-/// where systemd keeps it by that process.
-///
-/// The cgroup alone does not tell: `user@UID.service` is one cgroup for every manager of a user. When
-/// a manager cannot end, systemd starts the next one there, in the host's mount namespace.
-fn is_nested(state: &State, tree: &Tree, login: &Login) -> Result<bool> {
-    // systemd starts managers itself, never out of a session.
-    if login.service == USER_MANAGER {
-        return Ok(false);
-    }
-    let leader = login.leader;
-    let Some((uid, leaf)) = tree.locate(&Membership::of(leader.pid)?) else { return Ok(false) };
-    let outer = teardown::live_sessions(state, uid)?;
-    let mut outer = outer.iter().filter(|it| it.leaf == leaf && it.leader != leader).peekable();
-    if outer.peek().is_none() {
-        return Ok(false);
-    }
-    let Some(namespace) = namespace::pinned(state, uid)? else { return Ok(true) };
-    // A session from before the policy gave a view has none: there the cgroup tells. A leader that
-    // has just ended has no session any more.
-    let has_view = |session: &Session| namespace::holds(&namespace, session.leader.pid);
-    Ok(namespace::holds(&namespace, leader.pid)? || outer.any(|it| !has_view(it).unwrap_or(true)))
-}
-
-/// The configuration as it is, or as it last was without an error.
-///
-/// With neither, exempt users still get in where the file can be read that far.
-fn policy_in_force(
+/// Makes what all sandboxes share. Then it is known rather than guessed what the host offers, and
+/// the plan is drawn up anew. The lock is held until the login has a cgroup of its own: till then a
+/// `gc` could remove the one above it as unused.
+fn prepare(
     state: &State,
     sources: &Sources,
+    mut plan: Plan,
     login: &Login,
-    on_error: &mut protocol::Login,
-) -> Result<Option<Policy>> {
-    let complain = |using: &str, errors: &dyn std::fmt::Display| {
-        Event::new(Level::Error, "config_error")
-            .with("using", using)
-            .with("error", errors)
-            .send(state);
-    };
-    match config::load(sources, state.directory()) {
-        Ok(Load::Current { policy, not_kept }) => {
-            if let Some(problem) = not_kept {
-                complain("the configuration, which could not be kept for later", &problem);
-            }
-            Ok(Some(policy))
-        }
-        Ok(Load::Kept { policy, errors }) => {
-            complain("the last configuration that parsed", &errors);
-            Ok(Some(policy))
-        }
-        Err(unusable) => {
-            complain("none", &unusable.errors);
-            let salvaged = unusable.salvaged;
-            *on_error = match unusable.errors.texts() {
-                // Nothing of it could be read: what it last said decides, as without a helper.
-                [] => protocol::Login::published(&login.config),
-                _ => salvaged.on_error,
-            };
-            let exempt = salvaged.exempt;
-            let subject = resolve(&login.user, &exempt.mentioned(), &exempt)?;
-            if subject.is_none_or(|subject| exempt.has(&subject)) {
-                return Ok(None);
-            }
-            let cause = "it has errors and none has parsed before; run: cgsandbox check";
-            Err(Error::new("use", "the configuration", cause))
-        }
+) -> Result<(Plan, Lock)> {
+    state.publish_on_error(sources, plan.policy.on_error)?;
+    let patience = login.deadline.patience();
+    if plan.sandbox.hidepid != HidePid::Off {
+        plan.host.no_procfs = namespace::make_store(state, patience)?;
     }
+    let sharing = state.share_host(patience)?;
+    plan.host.prepare_cgroups(state)?;
+    Ok((plan.redrawn(), sharing))
 }
 
 /// Carries out the plan up to where only the leader itself can go on. What it did is
 /// taken back when it fails.
-fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<Built, Refusal> {
-    let Decided { sandbox, host, policy, sharing } = decided;
+fn build(
+    state: &State,
+    plan: Plan,
+    sharing: Lock,
+    login: &Login,
+) -> std::result::Result<Built, Refusal> {
+    let Plan { sandbox, host, policy } = plan;
     let (uid, tree) = (sandbox.subject.uid, &host.tree);
     let lock = state.lock(uid, login.deadline.patience())?;
     // Most logins find nothing of the user's, and need not look through it.
     if state.user(uid).exists() || tree.has_user(uid) {
         teardown::sweep(state, tree, uid, login.deadline.patience() / 2);
     }
-    if let Some(max) = sandbox.max_logins
-        && login.service != USER_MANAGER
-        && teardown::logins(state, uid)? >= max
+    if sandbox.most_logins(&login.service).is_some()
+        && let Some(denial) = sandbox.refuses_another(&login.service, teardown::logins(state, uid)?)
     {
-        return Err(Refusal::TooManyLogins { max });
+        return Err(Refusal::Denied(denial));
     }
     let mut session = new_session(state, &sandbox, tree, login)?;
     let mut back_end = BackEnd::of(state, tree, uid, login.deadline.patience());
@@ -263,7 +205,7 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
         if login.service != USER_MANAGER
             && let Some(full) = tasks::full(tree, uid, is_inside)
         {
-            return Err(Refusal::TasksFull(full));
+            return Err(Refusal::Denied(Denial::TasksFull(full)));
         }
         // Before any of the user's processes could have a socket.
         let address =
@@ -290,8 +232,8 @@ fn build(state: &State, decided: Decided, login: &Login) -> std::result::Result<
         for (name, error) in limits::limit(login.leader.pid, &sandbox.rlimits) {
             applied.missing.push(Unfit { directive: name.directive(), why: error.to_string() });
         }
-        if sandbox.strict && !applied.missing.is_empty() {
-            return Err(Refusal::Strict(applied.missing));
+        if let Some(denial) = sandbox.refuses_without(&applied.missing) {
+            return Err(Refusal::Denied(denial));
         }
         let ways_back = tree.ways_back(&Membership::parse(&session.origin));
         Ok((namespace, volumes, ways_back, applied, address))

@@ -1,24 +1,31 @@
-//! What a login would get: policy and host put together. Pure, and the same value is
+//! The sandbox that a login is to get: policy and host put together. Pure, and the same value is
 //! shown by `cgsandbox explain` and carried out by `cgsandbox-helper open`.
+
+use std::fmt;
+use std::sync::Arc;
 
 use crate::cgroup::{Attribute, Unfit, attributes, session_attributes};
 use crate::config::value::{HidePid, OnLogout, Port, Privacy, RlimitValue, Wildcard};
 use crate::host::Host;
 use crate::limits::Wanted;
 use crate::loopback::Loopback;
-use crate::policy::{Choice, Confined, Policy, Profile, Subject, Unconfined};
+use crate::policy::{Confined, Policy, Profile, Subject};
+use crate::session::USER_MANAGER;
+use crate::tasks::Full;
 
 /// Mail and names: what a host gives its users on localhost, if anything. Ports that no user
 /// can bind to anyway.
 pub const DEFAULT_SERVICES: [u16; 2] = [25, 53];
 
-/// What becomes of one login.
-#[derive(Debug, Clone)]
-pub enum Plan {
-    /// It is left as it is.
-    Unconfined(Unconfined),
-    /// It gets a sandbox.
-    Sandbox(Box<Sandbox>),
+/// A sandbox that a login is to get, with what it was drawn up from.
+#[derive(Debug)]
+pub struct Plan {
+    /// The sandbox.
+    pub sandbox: Sandbox,
+    /// The host that it is for.
+    pub host: Host,
+    /// The policy that it is by.
+    pub policy: Arc<Policy>,
 }
 
 /// The sandbox of a login, in full.
@@ -48,15 +55,33 @@ pub struct Sandbox {
     pub missing: Vec<Unfit>,
 }
 
+/// Why a login is refused by a rule of its own profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// The user is logged in as often as `max_logins` allows.
+    TooManyLogins {
+        /// How often that is.
+        max: u64,
+        /// How often the user is logged in.
+        now: u64,
+    },
+    /// The user has used up the tasks limit.
+    TasksFull(Full),
+    /// `strict` is set, and the host lacks these.
+    Strict(Vec<Unfit>),
+}
+
 impl Plan {
-    /// For a login of `subject` through `service`.
-    pub fn new(policy: &Policy, subject: &Subject, service: &str, host: &Host) -> Self {
-        match policy.choose(subject, service) {
-            Choice::Unconfined(reason) => Plan::Unconfined(reason),
-            Choice::Confined(confined) => {
-                Plan::Sandbox(Box::new(Sandbox::new(policy, subject.clone(), *confined, host)))
-            }
-        }
+    /// For a subject whom the policy confines, on a host whose disks have been looked for.
+    pub fn new(policy: Arc<Policy>, subject: Subject, confined: Confined, host: Host) -> Self {
+        let sandbox = Sandbox::new(&policy, subject, confined, &host);
+        Plan { sandbox, host, policy }
+    }
+
+    /// The same for the host as it has turned out to be since.
+    pub fn redrawn(self) -> Self {
+        let Plan { sandbox: Sandbox { subject, confined, .. }, host, policy } = self;
+        Plan::new(policy, subject, confined, host)
     }
 }
 
@@ -98,6 +123,23 @@ impl Sandbox {
             missing,
             confined,
         }
+    }
+
+    /// How many logins the user may have when one comes through `service`; none where they are not
+    /// counted, as for the user's manager, which is no login.
+    pub fn most_logins(&self, service: &str) -> Option<u64> {
+        self.max_logins.filter(|_| service != USER_MANAGER)
+    }
+
+    /// Why a user who is logged in `now` times does not get in once more through `service`, if so.
+    pub fn refuses_another(&self, service: &str, now: u64) -> Option<Denial> {
+        let max = self.most_logins(service).filter(|max| now >= *max)?;
+        Some(Denial::TooManyLogins { max, now })
+    }
+
+    /// Why a login is refused where these are missing, if it is.
+    pub fn refuses_without(&self, missing: &[Unfit]) -> Option<Denial> {
+        (self.strict && !missing.is_empty()).then(|| Denial::Strict(missing.to_vec()))
     }
 }
 
@@ -153,9 +195,36 @@ impl Enforcement {
 
     /// The missing directives, each once, for the audit line; none when nothing is missing.
     pub fn missing(&self) -> Option<String> {
-        let Enforcement::Partial(missing) = self else { return None };
-        let mut names: Vec<&str> = missing.iter().map(|unfit| unfit.directive).collect();
-        names.dedup();
-        Some(names.join(","))
+        match self {
+            Enforcement::Full => None,
+            Enforcement::Partial(missing) => Some(names(missing).join(",")),
+        }
+    }
+}
+
+/// The directives that are missing, each once.
+pub fn names(missing: &[Unfit]) -> Vec<&'static str> {
+    let mut names: Vec<&str> = missing.iter().map(|unfit| unfit.directive).collect();
+    names.dedup();
+    names
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Denial::TooManyLogins { max, now } => {
+                write!(f, "logged in {now} times already, and max_logins is {max}")
+            }
+            Denial::TasksFull(Full { used, max, .. }) => {
+                write!(f, "{used} processes are running, and tasks_max is {max}")
+            }
+            Denial::Strict(missing) => {
+                write!(
+                    f,
+                    "strict is true, and this host cannot carry {}",
+                    names(missing).join(", ")
+                )
+            }
+        }
     }
 }

@@ -97,15 +97,6 @@ pub struct Groups {
     pub mentioned: BTreeMap<String, Option<u32>>,
 }
 
-/// What the policy has for a login.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
-    /// No sandbox.
-    Unconfined(Unconfined),
-    /// A sandbox.
-    Confined(Box<Confined>),
-}
-
 /// Why a login gets no sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unconfined {
@@ -163,20 +154,26 @@ impl Policy {
         mentioned
     }
 
-    /// What `subject` gets when logging in through `service`.
-    pub fn choose(&self, subject: &Subject, service: &str) -> Choice {
+    /// Which sandbox `subject` gets when logging in through `service`, or why none.
+    pub fn choose(&self, subject: &Subject, service: &str) -> Result<Box<Confined>, Unconfined> {
         if subject.uid == 0 {
-            return Choice::Unconfined(Unconfined::Root);
+            return Err(Unconfined::Root);
         }
-        if !self.services.iter().any(|ours| ours == service) {
-            let (service, services) = (service.to_owned(), self.services.clone());
-            return Choice::Unconfined(Unconfined::Service { service, services });
+        if let Some(why) = self.leaves_alone(service) {
+            return Err(why);
         }
         if let Verdict::Matched(pattern) = self.exempt.judge(subject) {
-            return Choice::Unconfined(Unconfined::Exempt(pattern.clone()));
+            return Err(Unconfined::Exempt(pattern.clone()));
         }
-        self.confine(subject).map_or(Choice::Unconfined(Unconfined::NoRule), |confined| {
-            Choice::Confined(Box::new(confined))
+        self.confine(subject).map(Box::new).ok_or(Unconfined::NoRule)
+    }
+
+    /// Why nobody gets a sandbox through `service`, if so.
+    pub fn leaves_alone(&self, service: &str) -> Option<Unconfined> {
+        let is_ours = self.services.iter().any(|ours| ours == service);
+        (!is_ours).then(|| Unconfined::Service {
+            service: service.to_owned(),
+            services: self.services.clone(),
         })
     }
 

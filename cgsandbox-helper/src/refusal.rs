@@ -7,6 +7,7 @@ use crate::cgroup::Unfit;
 use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::open::Login;
+use crate::plan::Denial;
 use crate::state::State;
 use crate::tasks::Full;
 
@@ -16,12 +17,8 @@ const SORRY: &str = "Login refused: your sandbox could not be set up. \
 
 /// Why there is no sandbox.
 pub enum Refusal {
-    /// The policy says so.
-    TooManyLogins { max: u64 },
-    /// The user has used up the tasks limit.
-    TasksFull(Full),
-    /// The host lacks what a strict profile asks for.
-    Strict(Vec<Unfit>),
+    /// A rule of the user's own profile says so.
+    Denied(Denial),
     /// It could not be built.
     Failed(Error),
 }
@@ -42,17 +39,17 @@ impl Refusal {
         on_error: protocol::Login,
     ) -> Result<()> {
         let (verdict, message) = match &self {
-            Refusal::TooManyLogins { max } => (
+            Refusal::Denied(Denial::TooManyLogins { max, .. }) => (
                 protocol::Login::Deny,
                 format!("Login refused: you already have {max} logins, and more are not allowed."),
             ),
-            Refusal::TasksFull(Full { used, max, by }) => (
+            Refusal::Denied(Denial::TasksFull(Full { used, max, by })) => (
                 protocol::Login::Deny,
                 format!(
                     "Login refused: {used} of your {max} processes are running; end some: {by}."
                 ),
             ),
-            Refusal::Strict(_) => (protocol::Login::Deny, SORRY.to_owned()),
+            Refusal::Denied(Denial::Strict(_)) => (protocol::Login::Deny, SORRY.to_owned()),
             Refusal::Failed(_) => (on_error, SORRY.to_owned()),
         };
         let event = match verdict {
@@ -67,14 +64,14 @@ impl Refusal {
             .with("rhost", &login.rhost)
             .with_some("waited", login.deadline.waited());
         let event = match self {
-            Refusal::TooManyLogins { max } => {
+            Refusal::Denied(Denial::TooManyLogins { max, .. }) => {
                 event.with("reason", "max_logins").with("max_logins", max)
             }
-            Refusal::TasksFull(Full { used, max, by }) => {
+            Refusal::Denied(Denial::TasksFull(Full { used, max, by })) => {
                 let event = event.with("reason", "tasks_max").with("tasks_max", max);
                 event.with("tasks", used).with("processes", by)
             }
-            Refusal::Strict(missing) => {
+            Refusal::Denied(Denial::Strict(missing)) => {
                 event.with("reason", "strict").with("missing", Unfit::reasons(&missing))
             }
             Refusal::Failed(error) => event.with("reason", "error").with_error(&error),

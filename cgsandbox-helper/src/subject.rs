@@ -16,12 +16,24 @@ pub fn resolve(name: &str, mentioned: &Mentioned<'_>) -> Result<Subject> {
     if !mentioned.groups.is_empty() {
         subject.groups = Some(groups_of(&subject, mentioned)?);
     }
+    compare_uid(&mut subject, mentioned);
+    Ok(subject)
+}
+
+/// The same without groups, whether or not any are mentioned.
+pub fn resolve_without_groups(name: &str, mentioned: &Mentioned<'_>) -> Result<Subject> {
+    let mut subject = resolve_alone(name)?;
+    compare_uid(&mut subject, mentioned);
+    Ok(subject)
+}
+
+/// Notes whether a number that is mentioned is the user's uid and another user's name.
+fn compare_uid(subject: &mut Subject, mentioned: &Mentioned<'_>) {
     if mentioned.uids.contains(&subject.uid) {
         // A directory that does not answer leaves the uid a uid.
         let owner = uid_of(&subject.uid.to_string());
         subject.uid_is_a_name = owner.is_some_and(|owner| owner != subject.uid);
     }
-    Ok(subject)
 }
 
 /// The user of this name without groups.

@@ -1,6 +1,7 @@
 //! `cgsandbox apply`: the configuration as it is now, for who is logged in already.
 
 use std::io;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -52,7 +53,7 @@ fn carry_out(user: Option<&str>) -> Result<Vec<Change>, Hindrance> {
     let asked = user.map(uid_of).transpose().map_err(Hindrance::Error)?;
     let sources = configuration_of_ssh();
     let policy = config::current(&sources, state.directory());
-    let policy = policy.map_err(Hindrance::Configuration)?;
+    let policy = Arc::new(policy.map_err(Hindrance::Configuration)?);
     let changes = apply::apply(&state, &sources, &policy, asked).map_err(Hindrance::Error)?;
     changes.iter().for_each(|change| change.log(&state));
     Ok(changes)

@@ -169,6 +169,20 @@ pub fn preview(sources: &Sources, state_dir: &Path) -> Result<Load, Box<Unusable
     with_host(|tree| load_from(tree, sources, state_dir, false))
 }
 
+/// What [`preview`] gives, and the texts to [`keep`] where the present ones can be used.
+pub fn find(sources: &Sources, state_dir: &Path) -> (Result<Load, Box<Unusable>>, Vec<SourceText>) {
+    let mut texts = Vec::new();
+    let load = with_host(|tree| find_in(tree, sources, state_dir, &mut texts));
+    (load, texts)
+}
+
+/// Keeps `texts`, which can be used, for the time in which those of `sources` cannot.
+pub fn keep(sources: &Sources, state_dir: &Path, texts: &[SourceText]) -> Result<(), Problem> {
+    // Not the tree that they were found in: that knows the state directory as it was then, and a
+    // login may have mounted one over it since.
+    kept::keep(&Tree::host()?, state_dir, sources, texts)
+}
+
 /// `on_error` and `exempt` out of files that may be wrong everywhere else.
 ///
 /// Files that are not TOML have no layer here. A list of exemptions of which an entry
@@ -212,12 +226,25 @@ fn load_from(
     state_dir: &Path,
     keep: bool,
 ) -> Result<Load, Box<Unusable>> {
-    let Gathered { texts, problems, .. } = sources.gather(tree);
-    match assemble(problems, &texts) {
-        Ok(policy) => {
-            let kept = if keep { kept::keep(tree, state_dir, sources, &texts) } else { Ok(()) };
-            Ok(Load::Current { policy, not_kept: kept.err() })
-        }
+    let mut texts = Vec::new();
+    let mut load = find_in(tree, sources, state_dir, &mut texts)?;
+    if let (Load::Current { not_kept, .. }, true) = (&mut load, keep) {
+        *not_kept = kept::keep(tree, state_dir, sources, &texts).err();
+    }
+    Ok(load)
+}
+
+/// Nothing is kept; `texts` becomes what was read.
+fn find_in(
+    tree: &Tree,
+    sources: &Sources,
+    state_dir: &Path,
+    texts: &mut Vec<SourceText>,
+) -> Result<Load, Box<Unusable>> {
+    let gathered = sources.gather(tree);
+    *texts = gathered.texts;
+    match assemble(gathered.problems, texts) {
+        Ok(policy) => Ok(Load::Current { policy, not_kept: None }),
         Err(mut unusable) => {
             let kept = kept::recall(tree, state_dir, sources);
             match kept.map(|texts| texts.and_then(|texts| parse(&texts).ok())) {
@@ -226,6 +253,17 @@ fn load_from(
                 Err(problem) => unusable.errors.push(problem),
             }
             Err(unusable)
+        }
+    }
+}
+
+impl Unusable {
+    /// What becomes of logins. Where nothing of the configuration could be read, what it last said
+    /// decides, as without a helper: that is `published`.
+    pub fn on_error(&self, published: impl FnOnce() -> Login) -> Login {
+        match self.errors.texts() {
+            [] => published(),
+            _ => self.salvaged.on_error,
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Logins tried dry: root's, and one that is to get a sandbox.
 
 use super::Finding;
-use crate::explain::{self, Explanation, Fate, Outcome};
+use cgsandbox_protocol::Login;
+
+use crate::decision::Decision;
+use crate::explain::{self, Explanation};
+use crate::plan::names;
 use crate::policy::Unconfined;
 
 const LOGIN: &str = "login";
@@ -30,8 +34,8 @@ pub(super) fn look(user: Option<&str>, services: &[String]) -> Vec<Finding> {
 
 fn root(service: &str) -> Finding {
     let explained = explain::explain("root", service);
-    match explained.as_ref().map(|explanation| &explanation.outcome) {
-        Ok(Outcome::Unconfined(Unconfined::Root)) => {
+    match explained.as_ref().map(|explanation| &explanation.decision) {
+        Ok(Decision::Unconfined(Unconfined::Root)) => {
             Finding::ok(LOGIN, format!("root through {service}: no sandbox, whatever happens"))
         }
         Ok(_) => {
@@ -55,7 +59,7 @@ fn first_confined(service: &str) -> Option<Finding> {
     let explained =
         users.iter().take(TRIED).filter_map(|name| explain::explain(name, service).ok());
     let is_to_be_confined =
-        |explanation: &Explanation| !matches!(explanation.outcome, Outcome::Unconfined(_));
+        |explanation: &Explanation| !matches!(explanation.decision, Decision::Unconfined(_));
     let found = explained.into_iter().find(is_to_be_confined);
     Some(match (found, users.is_empty()) {
         (Some(explanation), _) => judge(&explanation),
@@ -69,27 +73,30 @@ fn first_confined(service: &str) -> Option<Finding> {
 fn judge(explanation: &Explanation) -> Finding {
     let who = format!("{} through {}", explanation.subject.name, explanation.service);
     let more = format!("run: cgsandbox explain {}", explanation.subject.name);
-    match explanation.fate() {
-        Fate::Unconfined => Finding::note(LOGIN, format!("{who}: no sandbox")).remedy(more),
-        Fate::Uncalled => {
+    let decision = &explanation.decision;
+    let why = decision.failure().unwrap_or_default();
+    let finding = match decision {
+        Decision::Unconfined(_) | Decision::Inside => {
+            Finding::note(LOGIN, format!("{who}: no sandbox"))
+        }
+        _ if explanation.is_uncalled() => {
             Finding::problem(LOGIN, format!("{who}: no sandbox, for PAM has no line for it"))
-                .remedy(more)
         }
-        Fate::Confined { missing: [] } => {
-            Finding::ok(LOGIN, format!("{who}: a sandbox, enforced in full"))
+        Decision::Sandbox(plan) if plan.sandbox.missing.is_empty() => {
+            return Finding::ok(LOGIN, format!("{who}: a sandbox, enforced in full"));
         }
-        Fate::Confined { missing } => {
-            let names: Vec<&str> = missing.iter().map(|unfit| unfit.directive).collect();
-            let what = format!("{who}: a sandbox, but without {}", names.join(", "));
-            Finding::problem(LOGIN, what).remedy(more)
+        Decision::Sandbox(plan) => {
+            let names = names(&plan.sandbox.missing).join(", ");
+            Finding::problem(LOGIN, format!("{who}: a sandbox, but without {names}"))
         }
-        Fate::Refused { why } => {
-            Finding::problem(LOGIN, format!("{who}: refused: {why}")).remedy(more)
+        Decision::Refused { .. } | Decision::Failed { on_error: Login::Deny, .. } => {
+            Finding::problem(LOGIN, format!("{who}: refused: {why}"))
         }
-        Fate::LetIn { why } => {
-            Finding::problem(LOGIN, format!("{who}: let in without a sandbox: {why}")).remedy(more)
+        Decision::Failed { on_error: Login::Allow, .. } => {
+            Finding::problem(LOGIN, format!("{who}: let in without a sandbox: {why}"))
         }
-    }
+    };
+    finding.remedy(more)
 }
 
 /// Those of passwd(5) who can log in and are people rather than services.

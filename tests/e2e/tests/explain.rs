@@ -169,6 +169,37 @@ fn a_broken_configuration_is_told_beside_the_one_in_use() {
     assert_eq!(explain_json(&host, "alice")["configuration"], "kept");
 }
 
+/// Then what it last said of `on_error` counts, as where there is no helper.
+#[test]
+fn a_configuration_that_is_gone_is_told_to_let_in_whom_it_let_in() {
+    for (on_error, login) in [("allow", "let in"), ("deny", "refused")] {
+        let policy = format!("on_error = {on_error:?}\n[profile.default]\n");
+        let host = Host::build().user("alice").policy(&policy).start();
+        host.ssh("alice").cmd("true").run().ok();
+        host.assert_nothing_left();
+        host.sh("rm /etc/cgsandbox/cgsandbox.toml /run/cgsandbox/last-good");
+        let told = explain_json(&host, "alice");
+        assert_eq!((&told["login"], &told["configuration"]), (&login.into(), &"unusable".into()));
+        let entered = host.ssh("alice").cmd("true").run();
+        assert_eq!(entered.status == 0, login == "let in", "{entered:?}");
+    }
+}
+
+#[test]
+fn the_limit_on_logins_is_told_to_be_none_of_the_user_manager_s() {
+    let policy = "services = [\"sshd\", \"systemd-user\"]\n[profile.default]\nmax_logins = 1\n";
+    let host = Host::build().user("alice").policy(policy).start();
+    host.sh("cp /etc/pam.d/sshd /etc/pam.d/systemd-user");
+    let _session = host.spawn_session("alice");
+    assert_eq!(explain_json(&host, "alice")["login"], "refused");
+    let explain = ["cgsandbox", "explain", "alice", "--service", "systemd-user", "--json"];
+    let told: Value = serde_json::from_str(&host.as_root(explain).run().stdout).unwrap();
+    assert_eq!(told["login"], "sandbox", "{told}");
+    host.as_root(["pamtester", "systemd-user", "alice", "open_session", "close_session"])
+        .run()
+        .ok();
+}
+
 #[test]
 fn the_configuration_is_the_one_that_the_pam_line_names() {
     let host = Host::build().user("alice").module_arguments("config=/etc/own.toml").start();

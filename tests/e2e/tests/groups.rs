@@ -1,10 +1,11 @@
 //! Groups of a size that universities have, and what NSS makes of their names.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fmt::Write as _;
 use std::time::Instant;
 
 use cgsandbox_rig::{Host, patience};
+use serde_json::Value;
 
 const BY_GROUP: &str = "exempt = [\"@wheel\", \"@sudo\"]\n[profile.default]\ntasks_max = 50\n\
                         [profile.staff]\ntasks_max = 60\n\
@@ -99,4 +100,26 @@ fn without_groups_only_who_is_exempt_by_name_gets_in() {
     host.wait_log(&["event=session_denied", "look up", "group "]);
     host.ssh("bob").cmd("true").run().ok();
     assert_eq!(host.ssh("root").cmd("echo in").run().ok(), "in");
+}
+
+#[test]
+fn explain_says_what_a_login_comes_to_while_groups_cannot_be_looked_up() {
+    let policy = BY_GROUP.replace("\"@sudo\"", "\"bob\"");
+    let host = Host::build().user("alice").user("bob").policy(&policy).start();
+    host.sh("ln -sfn group /etc/group");
+    let explain = |user| {
+        let said = host.as_root(["cgsandbox", "explain", user, "--json"]).run();
+        let told: Option<Value> = serde_json::from_str(&said.stdout).ok();
+        told.unwrap_or_else(|| panic!("{said:?}"))
+    };
+    let bob = explain("bob");
+    assert_eq!((&bob["login"], &bob["ok"]), (&"unconfined".into(), &true.into()), "{bob}");
+    assert!(bob["why"].as_str().unwrap().starts_with("exempt by \"bob\""), "{bob}");
+    host.ssh("bob").cmd("true").run().ok();
+    let alice = explain("alice");
+    assert_eq!((&alice["login"], &alice["ok"]), (&"refused".into(), &false.into()), "{alice}");
+    host.ssh("alice").cmd("true").run().refused();
+    let line = host.wait_log(&["event=session_denied", "user=alice"]);
+    let (_, cause) = alice["why"].as_str().unwrap().rsplit_once(": ").unwrap();
+    assert!(line.contains(&format!("cause={cause:?}")), "{cause}: {line}");
 }

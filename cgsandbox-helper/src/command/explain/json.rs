@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use cgsandbox_protocol::Login;
 use serde_json::{Value, json};
 
 use crate::cgroup::Attribute;
 use crate::config::{ConfigErrors, Origin};
-use crate::explain::{Configuration, Explanation, Fate, Outcome, Prospect};
+use crate::decision::Decision;
+use crate::explain::{Configuration, Explanation, Prospect};
 use crate::policy::{Loss, Rule, Setting, Unconfined};
 use crate::subject;
 
@@ -14,12 +16,18 @@ pub(super) fn of(explanation: &Explanation) -> Value {
     let subject = &explanation.subject;
     let group = |(gid, name): (u32, Option<String>)| json!({ "gid": gid, "name": name });
     let groups = subject.groups.as_ref().map(|groups| subject::named(groups.ids.clone()));
-    let (login, why) = match explanation.fate() {
-        Fate::Unconfined => ("unconfined", unconfined(explanation)),
-        Fate::Uncalled => ("unconfined", Some("PAM has no line of the module".to_owned())),
-        Fate::Confined { .. } => ("sandbox", None),
-        Fate::Refused { why } => ("refused", Some(why)),
-        Fate::LetIn { why } => ("let in", Some(why)),
+    let decision = &explanation.decision;
+    let (login, why) = match decision {
+        Decision::Unconfined(reason) => ("unconfined", Some(unconfined(reason))),
+        Decision::Inside => ("unconfined", None),
+        _ if explanation.is_uncalled() => {
+            ("unconfined", Some("PAM has no line of the module".to_owned()))
+        }
+        Decision::Sandbox(_) => ("sandbox", None),
+        Decision::Refused { .. } | Decision::Failed { on_error: Login::Deny, .. } => {
+            ("refused", decision.failure())
+        }
+        Decision::Failed { on_error: Login::Allow, .. } => ("let in", decision.failure()),
     };
     let (configuration, errors) = match &explanation.configuration {
         Configuration::NotRead => ("not read", None),
@@ -27,9 +35,10 @@ pub(super) fn of(explanation: &Explanation) -> Value {
         Configuration::Kept(errors) => ("kept", Some(errors)),
         Configuration::Unusable(errors) => ("unusable", Some(errors)),
     };
-    let enforced = match explanation.fate() {
-        Fate::Confined { missing: [] } => "full",
-        Fate::Confined { .. } => "partial",
+    let enforced = match decision {
+        Decision::Sandbox(_) if explanation.is_uncalled() => "none",
+        Decision::Sandbox(plan) if plan.sandbox.missing.is_empty() => "full",
+        Decision::Sandbox(_) => "partial",
         _ => "none",
     };
     json!({
@@ -45,30 +54,26 @@ pub(super) fn of(explanation: &Explanation) -> Value {
         "login": login,
         "why": why,
         "enforced": enforced,
-        "sandbox": match &explanation.outcome {
-            Outcome::Sandbox(prospect) => sandbox(prospect),
-            _ => Value::Null,
-        },
+        "sandbox": explanation.prospect().map(|prospect| sandbox(&prospect)),
         "unknown": explanation.unknown,
     })
 }
 
 /// Why a login gets no sandbox.
-fn unconfined(explanation: &Explanation) -> Option<String> {
-    let Outcome::Unconfined(reason) = &explanation.outcome else { return None };
-    Some(match reason {
+fn unconfined(reason: &Unconfined) -> String {
+    match reason {
         Unconfined::Root => "uid 0 is never confined".to_owned(),
         Unconfined::Exempt(by) => format!("exempt by \"{}\" at {}", by.value, by.origin),
         Unconfined::Service { .. } => "the configuration is for other services".to_owned(),
         Unconfined::NoRule => "no rule is for this user".to_owned(),
-    })
+    }
 }
 
 fn errors(errors: &ConfigErrors) -> Vec<String> {
     errors.problems().iter().map(ToString::to_string).collect()
 }
 
-fn sandbox(prospect: &Prospect) -> Value {
+fn sandbox(prospect: &Prospect<'_>) -> Value {
     let sandbox = &prospect.sandbox;
     let confined = &sandbox.confined;
     let lost = |(rule, loss): &(Arc<Rule>, Loss)| {
@@ -108,7 +113,7 @@ fn sandbox(prospect: &Prospect) -> Value {
         "sessions": prospect.sessions,
         "on_logout": sandbox.on_logout.to_string(),
         "strict": sandbox.strict,
-        "missing": prospect.missing,
+        "missing": sandbox.missing,
     })
 }
 
@@ -124,7 +129,7 @@ fn setting(setting: &Setting) -> Value {
     value
 }
 
-fn file(prospect: &Prospect, attribute: &Attribute) -> Value {
+fn file(prospect: &Prospect<'_>, attribute: &Attribute) -> Value {
     let mut value = json!({
         "file": prospect.directory_of(attribute).map(|directory| directory.join(attribute.file)),
         "disk": attribute.disk.map(|disk| disk.to_string()),

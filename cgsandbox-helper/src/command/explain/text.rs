@@ -8,7 +8,8 @@ use super::terminal::{Table, hanging, heading, styled};
 use crate::cgroup::{Attribute, Owner};
 use crate::config::value::HidePid;
 use crate::config::{ConfigErrors, Origin};
-use crate::explain::{Configuration, Explanation, Fate, Outcome, Prospect};
+use crate::decision::Decision;
+use crate::explain::{Configuration, Explanation, Prospect};
 use crate::loopback::address::Address;
 use crate::policy::{Confined, DIRECTIVES, Loss, Rule, Subject, Unconfined};
 use crate::subject;
@@ -21,13 +22,14 @@ const WIDEST_MATCH: usize = 26;
 
 pub(super) fn of(explanation: &Explanation) -> String {
     let mut text = headline(explanation);
-    text += &match &explanation.outcome {
-        Outcome::Unconfined(reason) => paragraph(&unconfined(explanation, reason)),
-        Outcome::Failed { .. } if explanation.line.is_none() => {
+    text += &match (&explanation.decision, explanation.prospect()) {
+        (Decision::Unconfined(reason), _) => paragraph(&unconfined(explanation, reason)),
+        (Decision::Failed { .. }, _) if explanation.is_uncalled() => {
             paragraph(&no_line(&explanation.service))
         }
-        Outcome::Failed { error, on_error } => failed(&error.to_string(), *on_error),
-        Outcome::Sandbox(prospect) => sandbox(explanation, prospect),
+        (Decision::Failed { error, on_error }, _) => failed(&error.to_string(), *on_error),
+        (_, Some(prospect)) => sandbox(explanation, &prospect),
+        (_, None) => String::new(),
     };
     text += &match &explanation.configuration {
         Configuration::NotRead | Configuration::Current => String::new(),
@@ -50,13 +52,17 @@ pub(super) fn of(explanation: &Explanation) -> String {
 fn headline(explanation: &Explanation) -> String {
     let Subject { name, uid, .. } = &explanation.subject;
     let who = format!("{name} (uid {uid}) through {}", explanation.service);
-    let (colour, ending) = match explanation.fate() {
-        Fate::Unconfined => ("32", "no sandbox"),
-        Fate::Uncalled => ("31", "no sandbox, for PAM has no line for it"),
-        Fate::Confined { missing: [] } => ("32", "a sandbox, enforced in full"),
-        Fate::Confined { .. } => ("33", "a sandbox, enforced in part"),
-        Fate::Refused { .. } => ("31", "the login is refused"),
-        Fate::LetIn { .. } => ("31", "let in without a sandbox"),
+    let (colour, ending) = match &explanation.decision {
+        Decision::Unconfined(_) | Decision::Inside => ("32", "no sandbox"),
+        _ if explanation.is_uncalled() => ("31", "no sandbox, for PAM has no line for it"),
+        Decision::Sandbox(plan) if plan.sandbox.missing.is_empty() => {
+            ("32", "a sandbox, enforced in full")
+        }
+        Decision::Sandbox(_) => ("33", "a sandbox, enforced in part"),
+        Decision::Refused { .. } | Decision::Failed { on_error: Login::Deny, .. } => {
+            ("31", "the login is refused")
+        }
+        Decision::Failed { on_error: Login::Allow, .. } => ("31", "let in without a sandbox"),
     };
     format!("{}: {}\n", styled("1", &who), styled(colour, ending))
 }
@@ -88,11 +94,11 @@ fn failed(error: &str, on_error: Login) -> String {
     paragraph(error) + &paragraph(&format!("on_error is \"{}\", {becomes}.", on_error.name()))
 }
 
-fn sandbox(explanation: &Explanation, prospect: &Prospect) -> String {
+fn sandbox(explanation: &Explanation, prospect: &Prospect<'_>) -> String {
     let confined = &prospect.sandbox.confined;
     let places = Places::of(prospect);
     let mut text = String::new();
-    if let Fate::Refused { why } = explanation.fate() {
+    if let (Some(why), false) = (explanation.decision.failure(), explanation.is_uncalled()) {
         text += &paragraph(&why);
     }
     let rule = &confined.rule;
@@ -165,7 +171,7 @@ fn lost(confined: &Confined, places: &Places) -> String {
     text
 }
 
-fn settings(prospect: &Prospect, places: &Places) -> String {
+fn settings(prospect: &Prospect<'_>, places: &Places) -> String {
     let sandbox = &prospect.sandbox;
     let mut table = Table::new(&["SETTING", "VALUE", "WHERE"]).indented(2);
     let settings = sandbox.confined.profile.settings();
@@ -183,7 +189,7 @@ fn settings(prospect: &Prospect, places: &Places) -> String {
     for (directive, default) in DIRECTIVES.iter().filter_map(|it| Some((it.name, it.default?))) {
         // What the host lacks is off, whatever was set; that is told below.
         if !settings.iter().any(|setting| setting.directive == directive)
-            && !prospect.missing.iter().any(|unfit| unfit.directive == directive)
+            && !prospect.sandbox.missing.iter().any(|unfit| unfit.directive == directive)
         {
             table.row([directive.to_owned(), default(), "default".to_owned()]);
         }
@@ -192,7 +198,7 @@ fn settings(prospect: &Prospect, places: &Places) -> String {
 }
 
 /// What the settings come to here, in the kernel's own units.
-fn effects(prospect: &Prospect) -> String {
+fn effects(prospect: &Prospect<'_>) -> String {
     let sandbox = &prospect.sandbox;
     let mut text = section(&format!("On this host (back end {})", prospect.tree.back_end()));
     let mut groups: Vec<(PathBuf, Vec<&Attribute>)> = Vec::new();
@@ -221,7 +227,8 @@ fn effects(prospect: &Prospect) -> String {
     let mut of_leader = Vec::new();
     for (name, soft, hard) in &sandbox.rlimits {
         let number = |limit: &Option<u64>| limit.map_or("unlimited".to_owned(), |n| n.to_string());
-        let lacks = prospect.missing.iter().any(|unfit| unfit.directive == name.directive());
+        let lacks =
+            prospect.sandbox.missing.iter().any(|unfit| unfit.directive == name.directive());
         let refused = if lacks { ", refused" } else { "" };
         let (soft, hard) = (number(soft), number(hard));
         of_leader.push(format!("{:widest$}  {soft} (hard {hard}){refused}", name.name()));
@@ -246,7 +253,7 @@ fn effects(prospect: &Prospect) -> String {
     text
 }
 
-fn localhost(prospect: &Prospect) -> String {
+fn localhost(prospect: &Prospect<'_>) -> String {
     let Some(loopback) = &prospect.sandbox.loopback else { return "the machine's".to_owned() };
     let ports: Vec<String> = loopback.services.iter().map(u16::to_string).collect();
     let services = match ports.is_empty() {
@@ -257,7 +264,7 @@ fn localhost(prospect: &Prospect) -> String {
     format!("{v4} and {v6}; the machine's for {services}")
 }
 
-fn value(prospect: &Prospect, attribute: &Attribute) -> String {
+fn value(prospect: &Prospect<'_>, attribute: &Attribute) -> String {
     let mut elsewhere = prospect.elsewhere.iter();
     if let Some(word) = elsewhere.find(|word| word.directive == attribute.directive) {
         let instead = match attribute.origin {
@@ -278,8 +285,8 @@ fn value(prospect: &Prospect, attribute: &Attribute) -> String {
     }
 }
 
-fn missing(prospect: &Prospect) -> String {
-    let missing = &prospect.missing;
+fn missing(prospect: &Prospect<'_>) -> String {
+    let missing = &prospect.sandbox.missing;
     if missing.is_empty() {
         return String::new();
     }
@@ -328,7 +335,7 @@ struct Places {
 }
 
 impl Places {
-    fn of(prospect: &Prospect) -> Self {
+    fn of(prospect: &Prospect<'_>) -> Self {
         let confined = &prospect.sandbox.confined;
         let mut origins = vec![confined.rule.origin.clone()];
         origins.extend(confined.lost.iter().map(|(rule, _)| rule.origin.clone()));
