@@ -11,6 +11,7 @@ use crate::config::{ConfigErrors, Origin};
 use crate::decision::Decision;
 use crate::explain::{Configuration, Explanation, Prospect};
 use crate::loopback::address::Address;
+use crate::plan::names;
 use crate::policy::{Confined, DIRECTIVES, Loss, Rule, Subject, Unconfined};
 use crate::subject;
 
@@ -296,7 +297,7 @@ fn missing(prospect: &Prospect<'_>) -> String {
         let name = styled("33", &format!("{:widest$}", unfit.directive));
         text += &format!("  {name}  {}", hanging(widest + 4, &unfit.why));
     }
-    let names: Vec<&str> = missing.iter().map(|unfit| unfit.directive).collect();
+    let names = names(missing);
     text += &paragraph(&match prospect.sandbox.strict {
         true => "strict is true, so the login is refused.".to_owned(),
         false => format!("The login goes on without: enforced=partial missing={}", names.join(",")),
