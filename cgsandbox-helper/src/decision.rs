@@ -199,4 +199,6 @@ impl Decision {
 }
 
 #[cfg(test)]
+pub(crate) mod scene;
+#[cfg(test)]
 mod tests;

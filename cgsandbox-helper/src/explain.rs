@@ -171,10 +171,13 @@ impl Look for Facts<'_> {
 
 /// What putting a plan into effect would meet.
 #[derive(Debug, Default)]
-struct Foreseen {
-    missing: Vec<Unfit>,
-    sessions: Option<u64>,
-    elsewhere: Vec<Overridden>,
+pub(crate) struct Foreseen {
+    /// What this host cannot carry besides.
+    pub missing: Vec<Unfit>,
+    /// See [`Prospect::sessions`].
+    pub sessions: Option<u64>,
+    /// See [`Prospect::elsewhere`].
+    pub elsewhere: Vec<Overridden>,
 }
 
 impl Facts<'_> {
@@ -197,7 +200,7 @@ impl Facts<'_> {
 }
 
 impl Explanation {
-    fn new(
+    pub(crate) fn new(
         subject: Subject,
         service: &str,
         line: Option<Line>,
@@ -218,7 +221,7 @@ impl Explanation {
 
     /// Judges a plan by what putting it into effect would meet, as the login itself does by what it
     /// meets.
-    fn foresee(&mut self, look: impl FnOnce(&Plan) -> Result<Foreseen>) {
+    pub(crate) fn foresee(&mut self, look: impl FnOnce(&Plan) -> Result<Foreseen>) {
         let none = Decision::Inside;
         self.decision = match std::mem::replace(&mut self.decision, none) {
             Decision::Sandbox(mut plan) => {

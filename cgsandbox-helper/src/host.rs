@@ -4,7 +4,7 @@ mod foresight;
 #[cfg(test)]
 mod made_up;
 #[cfg(test)]
-pub(crate) use made_up::Offer;
+pub(crate) use made_up::{Made, Offer};
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;

@@ -1,9 +1,9 @@
 //! The order of the questions, and what it promises.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use super::scene::{Scene, broken, loaded};
 use super::*;
-use crate::cgroup::{Controller, Owner};
-use crate::config::{self, SourceText};
+use crate::cgroup::Controller;
 use crate::host::Offer;
 use crate::policy::Groups;
 
@@ -20,47 +20,17 @@ match = \"alice\"
 profile = \"p\"
 ";
 
-fn loaded(text: &str) -> Loaded {
-    let text = SourceText { path: "test.toml".into(), text: text.into(), drop_in: false };
-    Loaded::Policy(Arc::new(config::parse(&[text]).unwrap()))
-}
-
 fn offer() -> Offer {
-    Offer {
-        owner: Owner::Cgsandbox,
-        unified: Some(Controller::ALL.to_vec()),
-        legacy: Vec::new(),
-        procfs: true,
-        disks: true,
-        made: Default::default(),
-    }
+    Offer::of_everything()
 }
 
-/// What there is to be seen, and what was looked at.
-struct Scene {
-    user: Result<Subject>,
-    alone: Result<Subject>,
-    is_inside: bool,
-    host: Result<Offer>,
-    is_nested: Result<bool>,
-    asked: Vec<&'static str>,
+fn scene(name: &str) -> Scene {
+    let subject = Subject { name: name.to_owned(), uid: 1000, ..Subject::default() };
+    let groups = Groups { mentioned: [("wheel".to_owned(), Some(10))].into(), ids: vec![100] };
+    Scene::of(Subject { groups: Some(groups), ..subject })
 }
 
 impl Scene {
-    /// A host on which all is well, and nobody is inside.
-    fn of(name: &str) -> Self {
-        let subject = Subject { name: name.to_owned(), uid: 1000, ..Subject::default() };
-        let groups = Groups { mentioned: [("wheel".to_owned(), Some(10))].into(), ids: vec![100] };
-        Scene {
-            user: Ok(Subject { groups: Some(groups), ..subject.clone() }),
-            alone: Ok(subject),
-            is_inside: false,
-            host: Ok(offer()),
-            is_nested: Ok(false),
-            asked: Vec::new(),
-        }
-    }
-
     /// What becomes of a login, and what was asked to find out.
     fn decide(mut self, loaded: &Loaded, service: &str, rhost: &str) -> (Decision, String) {
         let attempt = Attempt { user: "the one", service, rhost };
@@ -69,46 +39,9 @@ impl Scene {
     }
 }
 
-impl Look for Scene {
-    fn user(&mut self, _: &Mentioned<'_>) -> Result<Subject> {
-        self.asked.push("user");
-        self.user.clone()
-    }
-
-    fn user_without_groups(&mut self, _: &Mentioned<'_>) -> Result<Subject> {
-        self.asked.push("alone");
-        self.alone.clone()
-    }
-
-    fn is_inside(&mut self) -> bool {
-        self.asked.push("inside");
-        self.is_inside
-    }
-
-    fn host(&mut self, policy: &Policy) -> Result<Host> {
-        self.asked.push("host");
-        self.host.clone().map(|offer| offer.looked_at(&policy.cgroup_root))
-    }
-
-    fn is_nested(&mut self, _: &Host) -> Result<bool> {
-        self.asked.push("nested");
-        self.is_nested.clone()
-    }
-
-    fn disks(&mut self, host: &mut Host, profile: &Profile) {
-        self.asked.push("disks");
-        let Ok(offer) = &self.host else { return };
-        offer.find_disks(host, profile);
-    }
-}
-
-fn broken() -> Error {
-    Error::new("look at", "something", "it is broken")
-}
-
 #[test]
 fn a_service_that_is_not_ours_costs_no_look_up() {
-    let (decision, asked) = Scene::of("alice").decide(&loaded(POLICY), "cron", "");
+    let (decision, asked) = scene("alice").decide(&loaded(POLICY), "cron", "");
     assert!(matches!(decision, Decision::Unconfined(Unconfined::Service { .. })), "{decision:?}");
     assert_eq!(asked, "");
 }
@@ -117,7 +50,7 @@ fn a_service_that_is_not_ours_costs_no_look_up() {
 fn an_exempt_user_is_let_in_before_the_host_is_looked_at() {
     let host = Err(broken());
     let (decision, asked) =
-        Scene { host, is_inside: true, ..Scene::of("bob") }.decide(&loaded(POLICY), "sshd", "");
+        Scene { host, is_inside: true, ..scene("bob") }.decide(&loaded(POLICY), "sshd", "");
     assert!(matches!(decision, Decision::Unconfined(Unconfined::Exempt(_))), "{decision:?}");
     assert_eq!(asked, "user");
 }
@@ -125,7 +58,7 @@ fn an_exempt_user_is_let_in_before_the_host_is_looked_at() {
 #[test]
 fn without_groups_only_who_is_exempt_whatever_they_are_is_let_in() {
     let decide = |name, policy: &str| {
-        let scene = Scene { user: Err(broken()), ..Scene::of(name) };
+        let scene = Scene { user: Err(broken()), ..scene(name) };
         scene.decide(&loaded(policy), "sshd", "")
     };
     let (decision, asked) = decide("bob", POLICY);
@@ -142,7 +75,7 @@ fn without_groups_only_who_is_exempt_whatever_they_are_is_let_in() {
 
 #[test]
 fn a_sandbox_takes_all_of_the_questions_in_their_order() {
-    let (decision, asked) = Scene::of("alice").decide(&loaded(POLICY), "sshd", "203.0.113.7");
+    let (decision, asked) = scene("alice").decide(&loaded(POLICY), "sshd", "203.0.113.7");
     let Decision::Sandbox(plan) = decision else { panic!("{decision:?}") };
     assert_eq!(plan.sandbox.confined.chain, ["p"]);
     assert_eq!(plan.sandbox.missing, []);
@@ -151,8 +84,8 @@ fn a_sandbox_takes_all_of_the_questions_in_their_order() {
 
 #[test]
 fn who_is_inside_stays_there_unless_it_came_from_elsewhere() {
-    let inside = || Scene { is_inside: true, host: Err(broken()), ..Scene::of("alice") };
-    let nested = || Scene { is_nested: Ok(true), ..Scene::of("alice") };
+    let inside = || Scene { is_inside: true, host: Err(broken()), ..scene("alice") };
+    let nested = || Scene { is_nested: Ok(true), ..scene("alice") };
     for (scene, questions) in [(inside(), "user inside"), (nested(), "user inside host nested")] {
         let (decision, asked) = scene.decide(&loaded(POLICY), "sshd", "");
         assert!(matches!(decision, Decision::Inside), "{decision:?}");
@@ -169,9 +102,9 @@ fn who_is_inside_stays_there_unless_it_came_from_elsewhere() {
 fn what_cannot_be_found_out_is_left_to_on_error() {
     let denying = POLICY.replace("allow", "deny");
     for (policy, becomes) in [(POLICY, Login::Allow), (&denying, Login::Deny)] {
-        let broken_host = Scene { host: Err(broken()), ..Scene::of("alice") };
-        let broken_state = Scene { is_nested: Err(broken()), ..Scene::of("alice") };
-        let unknown = Scene { user: Err(broken()), alone: Err(broken()), ..Scene::of("alice") };
+        let broken_host = Scene { host: Err(broken()), ..scene("alice") };
+        let broken_state = Scene { is_nested: Err(broken()), ..scene("alice") };
+        let unknown = Scene { user: Err(broken()), alone: Err(broken()), ..scene("alice") };
         for scene in [broken_host, broken_state, unknown] {
             match scene.decide(&loaded(policy), "sshd", "").0 {
                 Decision::Failed { error, on_error } => {
@@ -188,16 +121,16 @@ fn of_an_unusable_configuration_the_exemptions_and_on_error_are_gone_by() {
     let Loaded::Policy(policy) = loaded(POLICY) else { panic!() };
     let salvage = |on_error| Loaded::Salvage { exempt: policy.exempt.clone(), on_error };
     // The services are not known, and the host does not matter.
-    let (decision, asked) = Scene::of("bob").decide(&salvage(Login::Deny), "cron", "");
+    let (decision, asked) = scene("bob").decide(&salvage(Login::Deny), "cron", "");
     assert!(matches!(decision, Decision::Unconfined(Unconfined::Exempt(_))), "{decision:?}");
     assert_eq!(asked, "user");
     for becomes in [Login::Deny, Login::Allow] {
-        let (decision, asked) = Scene::of("alice").decide(&salvage(becomes), "cron", "");
+        let (decision, asked) = scene("alice").decide(&salvage(becomes), "cron", "");
         let Decision::Failed { error, on_error } = decision else { panic!("{decision:?}") };
         assert!(error.cause.contains("none has parsed before"), "{error}");
         assert_eq!((on_error, asked.as_str()), (becomes, "user"));
     }
-    let mut root = Scene::of("toor");
+    let mut root = scene("toor");
     root.user = root.user.map(|subject| Subject { uid: 0, ..subject });
     let (decision, _) = root.decide(&salvage(Login::Deny), "sshd", "");
     assert!(matches!(decision, Decision::Unconfined(Unconfined::Root)), "{decision:?}");
@@ -205,7 +138,7 @@ fn of_an_unusable_configuration_the_exemptions_and_on_error_are_gone_by() {
 
 #[test]
 fn a_plan_is_judged_by_the_rules_of_its_profile() {
-    let plan = |policy: &str| match Scene::of("alice").decide(&loaded(policy), "sshd", "").0 {
+    let plan = |policy: &str| match scene("alice").decide(&loaded(policy), "sshd", "").0 {
         Decision::Sandbox(plan) => plan,
         other => panic!("{other:?}"),
     };
@@ -235,7 +168,7 @@ fn a_plan_is_judged_by_the_rules_of_its_profile() {
 fn a_plan_is_drawn_up_anew_for_the_host_as_it_turns_out_to_be() {
     let policy = POLICY.replace("tasks_max = 50", "io_read_bandwidth_max = [\"/x 1M\"]");
     let policy = policy.replace("max_logins = 2", "tasks_max = 50");
-    let (decision, _) = Scene::of("alice").decide(&loaded(&policy), "sshd", "");
+    let (decision, _) = scene("alice").decide(&loaded(&policy), "sshd", "");
     let Decision::Sandbox(mut plan) = decision else { panic!("{decision:?}") };
     let values = |plan: &Plan| -> Vec<String> {
         let asked_for = plan.sandbox.attributes.iter().filter(|it| it.origin.is_some());

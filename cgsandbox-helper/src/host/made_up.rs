@@ -38,6 +38,18 @@ pub(crate) struct Made {
 }
 
 impl Offer {
+    /// All that there is a directive for, with cgroup v2.
+    pub(crate) fn of_everything() -> Self {
+        Offer {
+            owner: Owner::Cgsandbox,
+            unified: Some(Controller::ALL.to_vec()),
+            legacy: Vec::new(),
+            procfs: true,
+            disks: true,
+            made: Made::default(),
+        }
+    }
+
     /// The host as looking shows it.
     pub(crate) fn looked_at(&self, root: &str) -> Host {
         let hierarchy = |mount: &str, version, controllers: &[Controller]| Hierarchy {

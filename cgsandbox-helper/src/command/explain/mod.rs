@@ -38,3 +38,6 @@ fn look(user: &str, service: &str) -> Result<Explanation> {
     }
     Ok(explanation)
 }
+
+#[cfg(test)]
+mod tests;
