@@ -85,7 +85,7 @@ pub fn explain(user: &str, service: &str) -> Result<Explanation> {
         facts.unknown.push("what is in /run/cgsandbox: it cannot be seen from inside a sandbox");
     }
     let sources = line.as_ref().map_or(Sources::System, Line::configuration);
-    let (loaded, configuration) = load(&sources, &state)?;
+    let (loaded, configuration) = load(&sources, &state, facts.is_root)?;
     let name = facts.subject.name.clone();
     let attempt = Attempt { user: &name, service, rhost: "" };
     let decision = decide(&attempt, &loaded, &mut facts);
@@ -97,9 +97,9 @@ pub fn explain(user: &str, service: &str) -> Result<Explanation> {
     Ok(explanation)
 }
 
-/// What a login goes by. An error where who asks lacks a right to read it: that says nothing of a
+/// What a login goes by. An error where an ordinary user may not read it: that says nothing of a
 /// login.
-fn load(sources: &Sources, state: &State) -> Result<(Loaded, Configuration)> {
+fn load(sources: &Sources, state: &State, is_root: bool) -> Result<(Loaded, Configuration)> {
     match config::preview(sources, state.directory()) {
         Ok(Load::Current { policy, .. }) => {
             Ok((Loaded::Policy(Arc::new(policy)), Configuration::Current))
@@ -108,7 +108,8 @@ fn load(sources: &Sources, state: &State) -> Result<(Loaded, Configuration)> {
             Ok((Loaded::Policy(Arc::new(policy)), Configuration::Kept(errors)))
         }
         Err(unusable) => {
-            if let Some(unread) = unusable.errors.problems().iter().find(|problem| problem.unread) {
+            let unread = unusable.errors.problems().iter().find(|problem| problem.unread);
+            if let Some(unread) = unread.filter(|_| !is_root) {
                 let cause = format!("{}; run this as root", unread.message);
                 return Err(Error::new("read", &unread.file, cause));
             }
@@ -189,10 +190,11 @@ impl Facts<'_> {
             ..Foreseen::default()
         };
         if self.is_root {
-            foreseen.missing.extend(unraisable(&sandbox.rlimits)?);
+            // As a login meets them, and its line in the log names them.
             if sandbox.loopback.is_some() {
                 foreseen.missing.extend(untaken()?);
             }
+            foreseen.missing.extend(unraisable(&sandbox.rlimits)?);
             foreseen.sessions = teardown::logins(self.state, uid).ok();
         }
         Ok(foreseen)

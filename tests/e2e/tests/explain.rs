@@ -185,6 +185,17 @@ fn a_configuration_that_is_gone_is_told_to_let_in_whom_it_let_in() {
     }
 }
 
+/// Nobody could mend that by asking as root: root asks.
+#[test]
+fn a_configuration_that_cannot_be_read_is_told_to_refuse_and_does() {
+    let arguments = format!("config=/etc/{}.toml", "x".repeat(300));
+    let host = Host::build().user("alice").module_arguments(&arguments).start();
+    let told = explain_json(&host, "alice");
+    assert_eq!((&told["login"], &told["configuration"]), (&"refused".into(), &"unusable".into()));
+    host.ssh("alice").cmd("true").run().refused();
+    host.wait_log(&["event=session_denied", "user=alice", "none has parsed before"]);
+}
+
 #[test]
 fn the_limit_on_logins_is_told_to_be_none_of_the_user_manager_s() {
     let policy = "services = [\"sshd\", \"systemd-user\"]\n[profile.default]\nmax_logins = 1\n";
