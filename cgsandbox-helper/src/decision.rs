@@ -13,8 +13,9 @@ use crate::cgroup::Unfit;
 use crate::config::Unusable;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::plan::{Denial, Plan};
+use crate::plan::{Denial, Plan, is_login};
 use crate::policy::{Match, Mentioned, Policy, Profile, Subject, Unconfined, Verdict};
+use crate::tasks::Full;
 
 /// Who wants to log in, and how.
 #[derive(Debug, Clone, Copy)]
@@ -167,20 +168,27 @@ fn stay_inside(attempt: &Attempt<'_>) -> Result<Decision> {
     Err(Error::new("build a sandbox for", attempt.user.escape_default(), cause))
 }
 
+/// What putting a plan into effect meets, as far as that is known.
+#[derive(Debug, Default)]
+pub struct Met {
+    /// How often the user is logged in.
+    pub logins: Option<u64>,
+    /// Whether the user has used up the tasks limit.
+    pub full: Option<Full>,
+    /// What this host cannot carry besides.
+    pub missing: Vec<Unfit>,
+}
+
 impl Plan {
-    /// What becomes of a login through `service` that is to get this sandbox, where putting it into
-    /// effect meets these limits of the host as well, and the user is logged in `logins` times, as
-    /// far as that is known.
-    pub fn judge(
-        mut self: Box<Self>,
-        service: &str,
-        logins: Option<u64>,
-        met: Vec<Unfit>,
-    ) -> Decision {
-        self.sandbox.missing.extend(met);
+    /// What becomes of a login through `service` that is to get this sandbox and meets that.
+    pub fn judge(mut self: Box<Self>, service: &str, met: Met) -> Decision {
+        self.sandbox.missing.extend(met.missing);
         let sandbox = &self.sandbox;
-        let too_many = logins.and_then(|now| sandbox.refuses_another(service, now));
-        match too_many.or_else(|| sandbox.refuses_without(&sandbox.missing)) {
+        let is_login = is_login(service);
+        let too_many = || met.logins.and_then(|now| sandbox.refuses_another(now));
+        let full = || met.full.map(Denial::TasksFull);
+        let of_logins = if is_login { too_many().or_else(full) } else { None };
+        match of_logins.or_else(|| sandbox.refuses_without(&sandbox.missing)) {
             Some(denial) => Decision::Refused { plan: self, denial },
             None => Decision::Sandbox(self),
         }

@@ -8,7 +8,7 @@ use rustix::thread::CapabilitySet;
 
 use crate::cgroup::{Attribute, Controller, Owner, Tree, Unfit, Version};
 use crate::config::{self, ConfigErrors, Load, Sources};
-use crate::decision::{self, Attempt, Decision, Loaded, Look, decide};
+use crate::decision::{self, Attempt, Decision, Loaded, Look, Met, decide};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::limits::{self, Wanted};
@@ -17,6 +17,7 @@ use crate::plan::{Plan, Sandbox};
 use crate::policy::{Mentioned, Policy, Profile, Subject};
 use crate::state::State;
 use crate::systemd::{self, Overridden};
+use crate::tasks::{self, Full};
 use crate::{loopback, namespace, subject, teardown};
 
 /// What becomes of one login.
@@ -170,34 +171,22 @@ impl Look for Facts<'_> {
     }
 }
 
-/// What putting a plan into effect would meet.
-#[derive(Debug, Default)]
-pub(crate) struct Foreseen {
-    /// What this host cannot carry besides.
-    pub missing: Vec<Unfit>,
-    /// See [`Prospect::sessions`].
-    pub sessions: Option<u64>,
-    /// See [`Prospect::elsewhere`].
-    pub elsewhere: Vec<Overridden>,
-}
-
 impl Facts<'_> {
-    fn foresee(&self, plan: &Plan) -> Result<Foreseen> {
+    /// What putting a plan into effect would meet, and what unit files say in its place.
+    fn foresee(&self, plan: &Plan) -> Result<(Met, Vec<Overridden>)> {
         let (sandbox, tree) = (&plan.sandbox, &plan.host.tree);
         let uid = sandbox.subject.uid;
-        let mut foreseen = Foreseen {
-            elsewhere: systemd::said_elsewhere(tree, uid, &sandbox.attributes),
-            ..Foreseen::default()
-        };
+        let elsewhere = systemd::said_elsewhere(tree, uid, &sandbox.attributes);
+        let mut met = Met { full: full(plan, &elsewhere), ..Met::default() };
         if self.is_root {
             // As a login meets them, and its line in the log names them.
             if sandbox.loopback.is_some() {
-                foreseen.missing.extend(untaken()?);
+                met.missing.extend(untaken()?);
             }
-            foreseen.missing.extend(unraisable(&sandbox.rlimits)?);
-            foreseen.sessions = teardown::logins(self.state, uid).ok();
+            met.missing.extend(unraisable(&sandbox.rlimits)?);
+            met.logins = teardown::logins(self.state, uid).ok();
         }
-        Ok(foreseen)
+        Ok((met, elsewhere))
     }
 }
 
@@ -223,15 +212,15 @@ impl Explanation {
 
     /// Judges a plan by what putting it into effect would meet, as the login itself does by what it
     /// meets.
-    pub(crate) fn foresee(&mut self, look: impl FnOnce(&Plan) -> Result<Foreseen>) {
+    pub(crate) fn foresee(&mut self, look: impl FnOnce(&Plan) -> Result<(Met, Vec<Overridden>)>) {
         let none = Decision::Inside;
         self.decision = match std::mem::replace(&mut self.decision, none) {
             Decision::Sandbox(mut plan) => {
                 plan.leave_out_silent_values();
                 match look(&plan) {
-                    Ok(Foreseen { missing, sessions, elsewhere }) => {
-                        (self.sessions, self.elsewhere) = (sessions, elsewhere);
-                        plan.judge(&self.service, sessions, missing)
+                    Ok((met, elsewhere)) => {
+                        (self.sessions, self.elsewhere) = (met.logins, elsewhere);
+                        plan.judge(&self.service, met)
                     }
                     Err(error) => Decision::Failed { error, on_error: plan.policy.on_error },
                 }
@@ -293,6 +282,18 @@ impl Plan {
         self.sandbox.attributes.retain(|it| it.origin.is_some() || !is_v1s_cpuset(it));
         // A login's own cgroup is new, and has what is asked for alone.
         self.sandbox.session_attributes.retain(|it| it.origin.is_some());
+    }
+}
+
+/// Whether the tasks that run leave no room for a login, by the limit that is to be.
+fn full(plan: &Plan, elsewhere: &[Overridden]) -> Option<Full> {
+    let is_limit = |it: &&Attribute| it.directive == "tasks_max" && it.origin.is_some();
+    let limit = plan.sandbox.attributes.iter().find(is_limit)?;
+    let (tree, uid) = (&plan.host.tree, plan.sandbox.subject.uid);
+    match elsewhere.iter().any(|it| it.directive == limit.directive) {
+        // It is in force already.
+        true => tasks::full(tree, uid, false),
+        false => tasks::full_by(tree, uid, limit.value.parse().ok()?),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::decision::{Attempt, Decision, Loaded, decide};
 use crate::error::{Error, Result};
 use crate::loopback::Given;
 use crate::loopback::address::Address;
-use crate::plan::{Denial, Enforcement, Plan, Sandbox};
+use crate::plan::{Denial, Enforcement, Plan, Sandbox, is_login};
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::session::{Leader, Session, Stage, USER_MANAGER, command_of};
@@ -188,8 +188,11 @@ fn build(
     if state.user(uid).exists() || tree.has_user(uid) {
         teardown::sweep(state, tree, uid, login.deadline.patience() / 2);
     }
-    if sandbox.most_logins(&login.service).is_some()
-        && let Some(denial) = sandbox.refuses_another(&login.service, teardown::logins(state, uid)?)
+    let is_login = is_login(&login.service);
+    // Most profiles have no such rule, and need no count.
+    if is_login
+        && sandbox.max_logins.is_some()
+        && let Some(denial) = sandbox.refuses_another(teardown::logins(state, uid)?)
     {
         return Err(Refusal::Denied(denial));
     }
@@ -202,9 +205,7 @@ fn build(
         applied.missing.splice(0..0, sandbox.missing.clone());
         let tree = &tree;
         let is_inside = tree.locate(&Membership::of(login.leader.pid)?).is_some();
-        if login.service != USER_MANAGER
-            && let Some(full) = tasks::full(tree, uid, is_inside)
-        {
+        if is_login && let Some(full) = tasks::full(tree, uid, is_inside) {
             return Err(Refusal::Denied(Denial::TasksFull(full)));
         }
         // Before any of the user's processes could have a socket.

@@ -125,15 +125,9 @@ impl Sandbox {
         }
     }
 
-    /// How many logins the user may have when one comes through `service`; none where they are not
-    /// counted, as for the user's manager, which is no login.
-    pub fn most_logins(&self, service: &str) -> Option<u64> {
-        self.max_logins.filter(|_| service != USER_MANAGER)
-    }
-
-    /// Why a user who is logged in `now` times does not get in once more through `service`, if so.
-    pub fn refuses_another(&self, service: &str, now: u64) -> Option<Denial> {
-        let max = self.most_logins(service).filter(|max| now >= *max)?;
+    /// Why a user who is logged in `now` times does not get in once more, if so.
+    pub fn refuses_another(&self, now: u64) -> Option<Denial> {
+        let max = self.max_logins.filter(|max| now >= *max)?;
         Some(Denial::TooManyLogins { max, now })
     }
 
@@ -202,6 +196,12 @@ impl Enforcement {
     }
 }
 
+/// Whether a session of `service` is a login, which the limits on logins and on tasks may refuse. The
+/// user's manager is none.
+pub fn is_login(service: &str) -> bool {
+    service != USER_MANAGER
+}
+
 /// The directives that are missing, each once.
 pub fn names(missing: &[Unfit]) -> Vec<&'static str> {
     let mut names: Vec<&str> = missing.iter().map(|unfit| unfit.directive).collect();
@@ -215,8 +215,8 @@ impl fmt::Display for Denial {
             Denial::TooManyLogins { max, now } => {
                 write!(f, "logged in {now} times already, and max_logins is {max}")
             }
-            Denial::TasksFull(Full { used, max, .. }) => {
-                write!(f, "{used} processes are running, and tasks_max is {max}")
+            Denial::TasksFull(Full { used, max, by }) => {
+                write!(f, "{used} tasks are running, and tasks_max is {max}: {by}")
             }
             Denial::Strict(missing) => {
                 write!(

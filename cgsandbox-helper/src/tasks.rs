@@ -35,7 +35,17 @@ pub fn full(tree: &Tree, uid: u32, is_inside: bool) -> Option<Full> {
     // "max" is no number.
     let max = read_number(&directory.join("pids.max"))?;
     let used = read_number(&directory.join("pids.current"))?;
-    let needed = OF_A_LOGIN - u64::from(is_inside);
+    of(tree, uid, used, max, OF_A_LOGIN - u64::from(is_inside))
+}
+
+/// Whether `uid` would have, with a limit of `max`. Before the first login nothing is used.
+pub fn full_by(tree: &Tree, uid: u32, max: u64) -> Option<Full> {
+    let directory = tree.user_in(tree.carrier(Controller::Pids)?, uid);
+    let used = read_number(&directory.join("pids.current")).unwrap_or(0);
+    of(tree, uid, used, max, OF_A_LOGIN)
+}
+
+fn of(tree: &Tree, uid: u32, used: u64, max: u64, needed: u64) -> Option<Full> {
     (used + needed > max).then(|| Full { used, max, by: names(&tree.user_members(uid)) })
 }
 

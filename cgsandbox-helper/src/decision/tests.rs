@@ -142,26 +142,33 @@ fn a_plan_is_judged_by_the_rules_of_its_profile() {
         Decision::Sandbox(plan) => plan,
         other => panic!("{other:?}"),
     };
-    let met = || vec![Unfit { directive: "loopback", why: "too old".to_owned() }];
-    match plan(POLICY).judge("sshd", Some(1), met()) {
-        Decision::Sandbox(plan) => assert_eq!(plan.sandbox.missing, met()),
+    let missing = || vec![Unfit { directive: "loopback", why: "too old".to_owned() }];
+    let full = || Full { used: 49, max: 50, by: "49 sleep".to_owned() };
+    let nothing = Met::default;
+    let logins = |number| Met { logins: Some(number), ..Met::default() };
+    match plan(POLICY).judge("sshd", Met { missing: missing(), ..logins(1) }) {
+        Decision::Sandbox(plan) => assert_eq!(plan.sandbox.missing, missing()),
         other => panic!("{other:?}"),
     }
     let denial = |decision| match decision {
         Decision::Refused { denial, .. } => denial,
         other => panic!("{other:?}"),
     };
-    let too_many = denial(plan(POLICY).judge("sshd", Some(2), Vec::new()));
-    assert_eq!(too_many, Denial::TooManyLogins { max: 2, now: 2 });
-    // The user's manager is no login; and of an unknown number nothing can be said.
-    for (service, logins) in [("systemd-user", Some(9)), ("sshd", None)] {
-        let decision = plan(POLICY).judge(service, logins, Vec::new());
+    // A login meets the first of them first.
+    let all = || Met { logins: Some(2), full: Some(full()), missing: missing() };
+    let too_many = Denial::TooManyLogins { max: 2, now: 2 };
+    assert_eq!(denial(plan(POLICY).judge("sshd", all())), too_many);
+    let strict = POLICY.replace("max_logins = 2", "strict = true");
+    assert_eq!(denial(plan(&strict).judge("sshd", all())), Denial::TasksFull(full()));
+    // The user's manager is no login.
+    let denied = denial(plan(&strict).judge("systemd-user", all()));
+    assert_eq!(denied, Denial::Strict(missing()));
+    for (policy, service, met) in
+        [(POLICY, "systemd-user", all()), (POLICY, "sshd", nothing()), (&strict, "sshd", logins(9))]
+    {
+        let decision = plan(policy).judge(service, met);
         assert!(matches!(decision, Decision::Sandbox(_)), "{decision:?}");
     }
-    let strict = POLICY.replace("max_logins = 2", "strict = true");
-    assert_eq!(denial(plan(&strict).judge("sshd", Some(9), met())), Denial::Strict(met()));
-    let decision = plan(&strict).judge("sshd", Some(9), Vec::new());
-    assert!(matches!(decision, Decision::Sandbox(_)), "{decision:?}");
 }
 
 #[test]

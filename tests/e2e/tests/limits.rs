@@ -256,6 +256,10 @@ fn who_has_no_task_left_is_told_what_uses_them() {
     let tasks = host.users_cgroup("alice", "pids").join("pids.current");
     let running = || host.read(&tasks).unwrap().trim().parse::<u32>().unwrap();
     eventually("no task is left", 20.0, || running() == 20);
+    let explained = host.as_root(["cgsandbox", "explain", "alice"]).run();
+    assert_eq!(explained.status, 1, "{explained:?}");
+    assert!(explained.stdout.contains("the login is refused"), "{explained:?}");
+    assert!(explained.stdout.contains("20 tasks are running, and tasks_max is 20"));
     let refused = host.ssh("alice").cmd("true").run();
     assert_ne!(refused.status, 0);
     let told = format!("{}{}", refused.stdout, refused.stderr);

@@ -13,10 +13,10 @@ use serde_json::{Value, json as value};
 use super::{json, text};
 use crate::cgroup::Attribute;
 use crate::decision::scene::{Scene, broken, loaded};
-use crate::decision::{Attempt, Decision, Loaded, decide};
-use crate::explain::{Configuration, Explanation, Foreseen};
+use crate::decision::{Attempt, Decision, Loaded, Met, decide};
+use crate::explain::{Configuration, Explanation};
 use crate::pam_stack::{Control, Line};
-use crate::plan::{Enforcement, Plan};
+use crate::plan::{Denial, Enforcement, Plan, is_login};
 use crate::policy::{Match, Subject, Verdict};
 use world::{Directory, World, world};
 
@@ -79,13 +79,15 @@ impl World {
         };
         self.host.as_ref().unwrap().make(&mut plan.host);
         let Plan { sandbox, host, .. } = plan.redrawn();
-        if sandbox.most_logins(self.service).is_some()
-            && let Some(denial) = sandbox.refuses_another(self.service, self.logins)
-        {
-            return Said::without("refused", Some(denial.to_string()));
+        if is_login(self.service) {
+            let too_many = sandbox.refuses_another(self.logins);
+            let denial = too_many.or_else(|| self.full.clone().map(Denial::TasksFull));
+            if let Some(denial) = denial {
+                return Said::without("refused", Some(denial.to_string()));
+            }
         }
         let mut missing = sandbox.missing.clone();
-        missing.extend(self.met.clone());
+        missing.extend(self.missing.clone());
         if let Some(denial) = sandbox.refuses_without(&missing) {
             return Said::without("refused", Some(denial.to_string()));
         }
@@ -134,8 +136,9 @@ impl World {
         let (subject, current) = (self.user.clone(), Configuration::Current);
         let mut told = Explanation::new(subject, self.service, Some(line), current, decision);
         told.foresee(|_| {
-            let (missing, sessions) = (self.met.clone(), Some(self.logins));
-            Ok(Foreseen { missing, sessions, elsewhere: Vec::new() })
+            let (logins, full, missing) =
+                (Some(self.logins), self.full.clone(), self.missing.clone());
+            Ok((Met { logins, full, missing }, Vec::new()))
         });
         let (json, text) = (json::of(&told), text::of(&told));
         let headline = text.lines().next().unwrap();

@@ -8,6 +8,7 @@ use proptest::sample::{select, subsequence};
 use crate::cgroup::{Controller, Owner, Unfit};
 use crate::host::{Made, Offer};
 use crate::policy::{Groups, Subject};
+use crate::tasks::Full;
 
 /// How much of NSS answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +31,10 @@ pub(super) struct World {
     pub host: Option<Offer>,
     /// How often the user is logged in.
     pub logins: u64,
+    /// Whether the user has used up the tasks limit.
+    pub full: Option<Full>,
     /// What only putting the plan into effect shows to be missing.
-    pub met: Vec<Unfit>,
+    pub missing: Vec<Unfit>,
 }
 
 /// Whom a list is for.
@@ -166,10 +169,12 @@ prop_compose! {
         service in select(vec!["sshd", "sshd", "sshd", "sshd", "systemd-user", "cron"]),
         host in prop::option::weighted(0.95, prop_oneof![Just(Offer::of_everything()), host()]),
         logins in 0..4_u64,
-        met in prop_oneof![Just(vec![]), few(&["loopback", "loopback_peers", "limits.nofile"])],
+        is_full in prop::bool::weighted(0.1),
+        missing in prop_oneof![Just(vec![]), few(&["loopback", "loopback_peers", "limits.nofile"])],
     ) -> World {
         let unfit = |directive| Unfit { directive, why: "the kernel refuses it".to_owned() };
-        let met = met.into_iter().map(unfit).collect();
-        World { policy, is_salvage, user, directory, service, host, logins, met }
+        let missing = missing.into_iter().map(unfit).collect();
+        let full = is_full.then(|| Full { used: 49, max: 50, by: "48 sleep".to_owned() });
+        World { policy, is_salvage, user, directory, service, host, logins, full, missing }
     }
 }
