@@ -34,7 +34,7 @@ impl Configuration {
                 Self::of(policy, told(&errors).chain([last]).collect())
             }
             Err(unusable) => {
-                let on_error = unusable.salvaged.on_error;
+                let on_error = unusable.on_error(|| Login::published(&sources.argument()));
                 let becomes = match on_error {
                     Login::Deny => "refused",
                     Login::Allow => "let in without a sandbox",

@@ -180,6 +180,10 @@ fn a_configuration_that_is_gone_is_told_to_let_in_whom_it_let_in() {
         host.sh("rm /etc/cgsandbox/cgsandbox.toml /run/cgsandbox/last-good");
         let told = explain_json(&host, "alice");
         assert_eq!((&told["login"], &told["configuration"]), (&login.into(), &"unusable".into()));
+        let doctor = host.as_root(["cgsandbox", "doctor", "alice"]).run().stdout;
+        let all = doctor.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(all.contains(&format!("exempt users are {login}")), "{doctor}");
+        assert!(all.contains(&format!("alice through sshd: {login}")), "{doctor}");
         let entered = host.ssh("alice").cmd("true").run();
         assert_eq!(entered.status == 0, login == "let in", "{entered:?}");
     }
