@@ -19,6 +19,7 @@ use crate::decision::{Attempt, Decision, Loaded, decide};
 use crate::error::{Error, Result};
 use crate::loopback::Given;
 use crate::loopback::address::Address;
+use crate::namespace::Volume;
 use crate::plan::{Denial, Enforcement, Plan, Sandbox, is_login};
 use crate::policy::Policy;
 use crate::refusal::Refusal;
@@ -181,84 +182,115 @@ fn build(
     sharing: Lock,
     login: &Login,
 ) -> std::result::Result<Built, Refusal> {
-    let Plan { sandbox, host, policy } = plan;
-    let (uid, tree) = (sandbox.subject.uid, &host.tree);
+    let (sandbox, tree) = (&plan.sandbox, &plan.host.tree);
+    let uid = sandbox.subject.uid;
     let lock = state.lock(uid, login.deadline.patience())?;
     // Most logins find nothing of the user's, and need not look through it.
     if state.user(uid).exists() || tree.has_user(uid) {
         teardown::sweep(state, tree, uid, login.deadline.patience() / 2);
     }
-    let is_login = is_login(&login.service);
     // Most profiles have no such rule, and need no count.
-    if is_login
+    if is_login(&login.service)
         && sandbox.max_logins.is_some()
         && let Some(denial) = sandbox.refuses_another(teardown::logins(state, uid)?)
     {
         return Err(Refusal::Denied(denial));
     }
-    let mut session = new_session(state, &sandbox, tree, login)?;
+    let mut session = new_session(state, sandbox, tree, login)?;
     let mut back_end = BackEnd::of(state, tree, uid, login.deadline.patience());
     session.leaf = back_end.leaf_of(&session)?;
     session.keep(state)?;
-    let built = (|| {
-        let (mut applied, tree) = back_end.limit(&sandbox, &session)?;
-        applied.missing.splice(0..0, sandbox.missing.clone());
-        let tree = &tree;
-        let is_inside = tree.locate(&Membership::of(login.leader.pid)?).is_some();
-        if is_login && let Some(full) = tasks::full(tree, uid, is_inside) {
-            return Err(Refusal::Denied(Denial::TasksFull(full)));
-        }
-        // Before any of the user's processes could have a socket.
-        let address =
-            localhost(state, tree, &policy, &sandbox, login.deadline.patience(), &mut applied)?;
-        let namespace = match sandbox.hidepid {
-            // Who is logged in already has one: the user's sessions see the same mounts.
-            HidePid::Off if namespace::pinned(state, uid)?.is_none() => None,
-            hidepid => Some(namespace::obtain(state, tree, uid, hidepid)?),
-        };
-        if let Some(namespace) = &namespace
-            && is_first_login(state, &session)?
-        {
-            namespace::bring(namespace)?;
-        }
-        let volumes = match &namespace {
-            Some(namespace) => namespace::volumes(&host.mountinfo, namespace, &sandbox.subject)?,
-            None => Vec::new(),
-        };
-        // The session has a record and a living leader: nobody takes it for a leftover.
-        // So the slow part, for which the kernel may wait for all CPUs, needs no lock.
-        drop((lock, sharing));
-        back_end.enter(tree, &session)?;
-        limits::end_oom_protection(login.leader.pid, &session.previous)?;
-        for (name, error) in limits::limit(login.leader.pid, &sandbox.rlimits) {
-            applied.missing.push(Unfit { directive: name.directive(), why: error.to_string() });
-        }
-        if let Some(denial) = sandbox.refuses_without(&applied.missing) {
-            return Err(Refusal::Denied(denial));
-        }
-        let ways_back = tree.ways_back(&Membership::parse(&session.origin));
-        Ok((namespace, volumes, ways_back, applied, address))
-    })();
-    match built {
-        Ok((namespace, volumes, ways_back, applied, address)) => {
+    let locks = Locks { _user: lock, _sharing: sharing };
+    let made = make(state, &plan, &session, &mut back_end, locks, login);
+    match made {
+        Ok(Made { namespace, volumes, ways_back, applied, address }) => {
             session.volumes = volumes;
             let Applied { missing, overridden } = applied;
             let enforcement = Enforcement::without(missing);
-            let tree = tree.clone();
+            let tree = plan.host.tree.clone();
             Ok(Built { session, tree, namespace, ways_back, enforcement, overridden, address })
         }
         Err(refusal) => {
+            // Takes the user's lock, which `make` has let go of by now.
             teardown::take_back(state, &session);
             Err(refusal)
         }
     }
 }
 
+/// What is held while a sandbox is made: the user's lock, and the right to what all users share.
+struct Locks {
+    _user: Lock,
+    _sharing: Lock,
+}
+
+/// What [`make`] has made.
+struct Made {
+    namespace: Option<OwnedFd>,
+    volumes: Vec<Volume>,
+    ways_back: Vec<String>,
+    applied: Applied,
+    address: Option<Address>,
+}
+
+/// Puts the plan into effect, in the cgroups and on the leader. Lets go of `locks` as soon as it can
+/// do without, and in any case before it returns: what it leaves half-made is taken back by who locks
+/// again.
+fn make(
+    state: &State,
+    plan: &Plan,
+    session: &Session,
+    back_end: &mut BackEnd<'_>,
+    locks: Locks,
+    login: &Login,
+) -> std::result::Result<Made, Refusal> {
+    let Plan { sandbox, host, policy } = plan;
+    let uid = sandbox.subject.uid;
+    let (mut applied, tree) = back_end.limit(sandbox, session)?;
+    applied.missing.splice(0..0, sandbox.missing.clone());
+    let is_inside = tree.locate(&Membership::of(login.leader.pid)?).is_some();
+    if is_login(&login.service)
+        && let Some(full) = tasks::full(&tree, uid, is_inside)
+    {
+        return Err(Refusal::Denied(Denial::TasksFull(full)));
+    }
+    // Before any of the user's processes could have a socket.
+    let patience = login.deadline.patience();
+    let address = localhost(state, &tree, policy, sandbox, patience, &mut applied)?;
+    let namespace = match sandbox.hidepid {
+        // Who is logged in already has one: the user's sessions see the same mounts.
+        HidePid::Off if namespace::pinned(state, uid)?.is_none() => None,
+        hidepid => Some(namespace::obtain(state, &tree, uid, hidepid)?),
+    };
+    if let Some(namespace) = &namespace
+        && is_first_login(state, session)?
+    {
+        namespace::bring(namespace)?;
+    }
+    let volumes = match &namespace {
+        Some(namespace) => namespace::volumes(&host.mountinfo, namespace, &sandbox.subject)?,
+        None => Vec::new(),
+    };
+    // The session has a record and a living leader: nobody takes it for a leftover.
+    // So the slow part, for which the kernel may wait for all CPUs, needs no lock.
+    drop(locks);
+    back_end.enter(&tree, session)?;
+    limits::end_oom_protection(login.leader.pid, &session.previous)?;
+    for (name, error) in limits::limit(login.leader.pid, &sandbox.rlimits) {
+        applied.missing.push(Unfit { directive: name.directive(), why: error.to_string() });
+    }
+    if let Some(denial) = sandbox.refuses_without(&applied.missing) {
+        return Err(Refusal::Denied(denial));
+    }
+    let ways_back = tree.ways_back(&Membership::parse(&session.origin));
+    Ok(Made { namespace, volumes, ways_back, applied, address })
+}
+
 /// Whether the user has no other login: later ones find the mounts of the first.
 fn is_first_login(state: &State, session: &Session) -> Result<bool> {
-    let is_login = |it: &Session| it.service != USER_MANAGER;
     let others = teardown::live_sessions(state, session.uid)?;
-    Ok(is_login(session) && !others.iter().any(|it| it.id != session.id && is_login(it)))
+    let has_other = others.iter().any(|it| it.id != session.id && is_login(&it.service));
+    Ok(is_login(&session.service) && !has_other)
 }
 
 /// Makes localhost the user's own, or the machine's again; what the kernel has no means for is
