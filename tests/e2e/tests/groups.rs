@@ -123,3 +123,22 @@ fn explain_says_what_a_login_comes_to_while_groups_cannot_be_looked_up() {
     let (_, cause) = alice["why"].as_str().unwrap().rsplit_once(": ").unwrap();
     assert!(line.contains(&format!("cause={cause:?}")), "{cause}: {line}");
 }
+
+#[test]
+fn apply_lets_go_of_who_is_exempt_by_name_while_groups_cannot_be_looked_up() {
+    let host = Host::build().user("alice").user("bob").policy(BY_GROUP).start();
+    let (alice, bob) = (host.spawn_session("alice"), host.spawn_session("bob"));
+    let group = host.read("/etc/group").unwrap();
+    host.set_policy(&BY_GROUP.replace("\"@sudo\"", "\"bob\"").replace("= 50", "= 70"));
+    host.sh("ln -sfn group /etc/group");
+    let said = host.as_root(["cgsandbox", "apply"]).run();
+    assert!(said.status == 1 && said.stderr.contains("look up"), "{said:?}");
+    let of_bob = host.read(host.users_cgroup("bob", "pids").join("pids.max")).unwrap();
+    assert_eq!((tasks_max(&host), of_bob), ("50\n".to_owned(), "max\n".to_owned()));
+    host.wait_log(&["event=policy_applied", "user=bob", "enforced=none"]);
+    host.sh("rm /etc/group");
+    host.write("/etc/group", group);
+    alice.logout();
+    bob.logout();
+    host.assert_nothing_left();
+}
