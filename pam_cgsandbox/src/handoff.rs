@@ -8,12 +8,29 @@ use rustix::net::{self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags};
 use std::time::{Duration, Instant};
 use std::{io::IoSliceMut, mem::MaybeUninit, os::fd::OwnedFd};
 
-/// The way back from the sandbox; or what becomes of a login without, and what its user is told.
-pub type Opened = std::result::Result<Host, (Login, String)>;
+/// What an open that did not fail has come to.
+pub enum Opened<T> {
+    /// This process is in its sandbox.
+    Inside(T),
+    /// There is none for it.
+    Outside(Outside),
+}
 
-/// Has the helper build the sandbox, and enters it. On failure this process is not inside, unless
+/// What becomes of a login that does not enter.
+pub struct Outside {
+    pub login: Login,
+    /// What its user is told; may be empty.
+    pub message: String,
+}
+
+impl Outside {
+    /// It goes on, and nobody is told anything.
+    pub const QUIETLY: Outside = Outside { login: Login::Allow, message: String::new() };
+}
+
+/// Has the helper build the sandbox, and enters it; gives the way back. On failure this process is not inside, unless
 /// it is stranded.
-pub fn open(mut helper: Helper, request: &Request, by: Instant) -> Result<Opened> {
+pub fn open(mut helper: Helper, request: &Request, by: Instant) -> Result<Opened<Host>> {
     let (reply, fds) = ask(&helper, request, by)?;
     if !matches!(reply, Reply::Enter { .. }) {
         // How the helper exits adds nothing to any other reply.
@@ -21,8 +38,10 @@ pub fn open(mut helper: Helper, request: &Request, by: Instant) -> Result<Opened
     }
     let (namespaces, mut host) = match reply {
         Reply::Enter { namespaces, ways_back } => (namespaces, Host { view: None, ways_back }),
-        Reply::Unconfined => return Ok(Err((Login::Allow, String::new()))),
-        Reply::Refused { login, message } => return Ok(Err((login, message))),
+        Reply::Unconfined => return Ok(Opened::Outside(Outside::QUIETLY)),
+        Reply::Refused { login, message } => {
+            return Ok(Opened::Outside(Outside { login, message }));
+        }
         Reply::Closed => return Err(failed("its reply does not fit the request")),
     };
     let entered = match (namespaces.as_slice(), fds.as_slice()) {
@@ -35,7 +54,7 @@ pub fn open(mut helper: Helper, request: &Request, by: Instant) -> Result<Opened
     // The helper has the last word: it sees this process inside, or it fails.
     let seen = finish(&mut helper, by);
     match entered.and(seen) {
-        Ok(()) => Ok(Ok(host)),
+        Ok(()) => Ok(Opened::Inside(host)),
         Err(failure) => host.back().and(Err(failure)),
     }
 }

@@ -1,8 +1,9 @@
 //! The story of a session.
 #![forbid(unsafe_code)]
 
+use crate::handoff::{self, Opened, Outside};
 use crate::log::{self, Failure, Result};
-use crate::{handoff, handoff::Opened, host::Host, login, spawn::Helper};
+use crate::{host::Host, login, spawn::Helper};
 use cgsandbox_protocol::{Arguments, Login, Request};
 use pam::constants::{PAM_ERROR_MSG, PAM_SILENT, PamFlag};
 use pam::items::{RHost, Service, Tty, User};
@@ -34,9 +35,9 @@ pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
         Some((uid, user)) => arguments(words).and_then(|given| begin(pam, uid, &user, &given)),
         None => Err(Failure::of("resolve", "user", "unknown to NSS, or not UTF-8")),
     };
-    let (verdict, message) = match opened {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(outside)) => outside,
+    let Outside { login, message } = match opened {
+        Ok(Opened::Inside(())) => return Ok(()),
+        Ok(Opened::Outside(outside)) => outside,
         Err(failure) => judge(pam, words, &failure),
     };
     let user = pam.get_item::<Conv>().ok().flatten();
@@ -44,7 +45,7 @@ pub fn open(pam: &mut PamHandle, words: &[&CStr], flags: PamFlag) -> Outcome {
         // One who cannot be told is refused all the same.
         let _ = user.send(PAM_ERROR_MSG, &message);
     }
-    Err(verdict)
+    Err(login)
 }
 
 fn arguments(words: &[&CStr]) -> Result<Arguments> {
@@ -52,11 +53,8 @@ fn arguments(words: &[&CStr]) -> Result<Arguments> {
     Arguments::parse(words.iter().map(|word| word.to_string_lossy())).map_err(wrong)
 }
 
-/// What becomes of a login that does not enter, and what its user is told.
-type Begun = std::result::Result<(), (Login, String)>;
-
 /// Enters, unless this process is in a sandbox already: that of one user is none for another.
-fn begin(pam: &mut PamHandle, uid: u32, user: &str, given: &Arguments) -> Result<Begun> {
+fn begin(pam: &mut PamHandle, uid: u32, user: &str, given: &Arguments) -> Result<Opened<()>> {
     // Taking the place now leaves nothing that can fail once this process is inside.
     if login::has_opened(pam) || !login::set_opened(pam, true) {
         return Err(Failure::of("keep", "session", "one is open already, or no memory"));
@@ -67,7 +65,7 @@ fn begin(pam: &mut PamHandle, uid: u32, user: &str, given: &Arguments) -> Result
     match &mut *current {
         Some(other) if other.uid == uid && other.host.is_some() => {
             other.opens += 1;
-            return Ok(Err((Login::Allow, String::new())));
+            return Ok(Opened::Outside(Outside::QUIETLY));
         }
         Some(other) => {
             let cause = format!(
@@ -87,16 +85,16 @@ fn begin(pam: &mut PamHandle, uid: u32, user: &str, given: &Arguments) -> Result
     let opened = enter(pam, uid, user, ticket, given);
     let mut current = login::of_process();
     match opened {
-        Ok(Ok(host)) => {
+        Ok(Opened::Inside(host)) => {
             if let Some(session) = &mut *current {
                 session.host = Some(host);
             }
-            Ok(Ok(()))
+            Ok(Opened::Inside(()))
         }
-        Ok(Err(outside)) => {
+        Ok(Opened::Outside(outside)) => {
             *current = None;
             login::set_opened(pam, false);
-            Ok(Err(outside))
+            Ok(Opened::Outside(outside))
         }
         Err(failure) => {
             // One that is still in the user's view refuses every other user.
@@ -107,7 +105,13 @@ fn begin(pam: &mut PamHandle, uid: u32, user: &str, given: &Arguments) -> Result
     }
 }
 
-fn enter(pam: &PamHandle, uid: u32, user: &str, ticket: u64, given: &Arguments) -> Result<Opened> {
+fn enter(
+    pam: &PamHandle,
+    uid: u32,
+    user: &str,
+    ticket: u64,
+    given: &Arguments,
+) -> Result<Opened<Host>> {
     let start = Instant::now();
     let request = Request::Open {
         user: user.to_owned(),
@@ -133,14 +137,16 @@ fn enter(pam: &PamHandle, uid: u32, user: &str, ticket: u64, given: &Arguments) 
 
 /// Whether the login goes on without a sandbox, by what the helper last left for when it cannot be
 /// asked; and what its user is told. The log is told why.
-fn judge(pam: &PamHandle, words: &[&CStr], failure: &Failure) -> (Login, String) {
+fn judge(pam: &PamHandle, words: &[&CStr], failure: &Failure) -> Outside {
     let config = arguments(words).map(|given| given.config).unwrap_or_default();
     if !failure.stranded && Login::published(&config) == Login::Allow {
         failure.log("degraded", pam, "none");
-        return (Login::Allow, "This session runs without its sandbox.".to_owned());
+        let message = "This session runs without its sandbox.".to_owned();
+        return Outside { login: Login::Allow, message };
     }
     failure.log("session_denied", pam, "");
-    (Login::Deny, "Login refused: your sandbox could not be set up.".to_owned())
+    let message = "Login refused: your sandbox could not be set up.".to_owned();
+    Outside { login: Login::Deny, message }
 }
 
 /// Takes this process out of the sandbox. Into the host's view first: what is run and read must
