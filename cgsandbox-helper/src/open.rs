@@ -66,10 +66,10 @@ struct Built {
 pub fn open(channel: &Channel, login: &Login) -> Result<()> {
     let state = State::of_host();
     let sources = Sources::of_argument(&login.config);
-    let (load, texts) = config::find(&sources, state.directory());
+    let (load, unkept) = config::find(&sources, state.directory());
     let mut facts = Facts::of(&state, login);
     let (loaded, usable) = match load {
-        Ok(Load::Current { policy, .. }) => (Loaded::Policy(Arc::new(policy)), Ok(texts)),
+        Ok(Load::Current { policy, .. }) => (Loaded::Policy(Arc::new(policy)), Ok(unkept)),
         Ok(Load::Kept { policy, errors }) => {
             (Loaded::Policy(Arc::new(policy)), Err(("the last configuration that parsed", errors)))
         }
@@ -84,8 +84,9 @@ pub fn open(channel: &Channel, login: &Login) -> Result<()> {
     // Up to here nothing was changed.
     let prepared = state.prepare();
     match usable {
-        Ok(texts) => {
-            if let Err(problem) = config::keep(&sources, state.directory(), &texts) {
+        Ok(unkept) => {
+            let kept = unkept.map_or(Ok(()), |unkept| unkept.keep(state.directory()));
+            if let Err(problem) = kept {
                 let using = "the configuration, which could not be kept for later";
                 complain(&state, using, &problem);
             }

@@ -85,6 +85,11 @@ impl Tree {
         Ok(fd.map(|fd| TrustedDir { fd, path: at }))
     }
 
+    /// Opens `path`, and what is below it, anew when it is asked for again.
+    pub(super) fn forget(&self, path: &Path) {
+        self.opened.borrow_mut().retain(|opened, _| !opened.starts_with(path));
+    }
+
     /// The directory `name` in `parent`, of which `path` is the path.
     fn step(
         &self,

@@ -169,18 +169,31 @@ pub fn preview(sources: &Sources, state_dir: &Path) -> Result<Load, Box<Unusable
     with_host(|tree| load_from(tree, sources, state_dir, false))
 }
 
-/// What [`preview`] gives, and the texts to [`keep`] where the present ones can be used.
-pub fn find(sources: &Sources, state_dir: &Path) -> (Result<Load, Box<Unusable>>, Vec<SourceText>) {
+/// What [`preview`] gives; and the texts, which can be kept where the present ones are usable.
+pub fn find(sources: &Sources, state_dir: &Path) -> (Result<Load, Box<Unusable>>, Option<Unkept>) {
+    let tree = match Tree::host() {
+        Ok(tree) => tree,
+        Err(problem) => return (Err(without_host(problem)), None),
+    };
     let mut texts = Vec::new();
-    let load = with_host(|tree| find_in(tree, sources, state_dir, &mut texts));
-    (load, texts)
+    let load = find_in(&tree, sources, state_dir, &mut texts);
+    (load, Some(Unkept { tree, sources: sources.clone(), texts }))
 }
 
-/// Keeps `texts`, which can be used, for the time in which those of `sources` cannot.
-pub fn keep(sources: &Sources, state_dir: &Path, texts: &[SourceText]) -> Result<(), Problem> {
-    // Not the tree that they were found in: that knows the state directory as it was then, and a
-    // login may have mounted one over it since.
-    kept::keep(&Tree::host()?, state_dir, sources, texts)
+/// The texts of a configuration, not kept yet.
+pub struct Unkept {
+    tree: Tree,
+    sources: Sources,
+    texts: Vec<SourceText>,
+}
+
+impl Unkept {
+    /// Keeps them, which can be used, for the time in which later ones cannot.
+    pub fn keep(&self, state_dir: &Path) -> Result<(), Problem> {
+        // It may have been made since they were read, or be another mount.
+        self.tree.forget(state_dir);
+        kept::keep(&self.tree, state_dir, &self.sources, &self.texts)
+    }
 }
 
 /// `on_error` and `exempt` out of files that may be wrong everywhere else.
@@ -213,11 +226,13 @@ fn with_host(
 ) -> Result<Load, Box<Unusable>> {
     match Tree::host() {
         Ok(tree) => load(&tree),
-        Err(problem) => {
-            let errors = ConfigErrors::new(vec![problem], Vec::new());
-            Err(Box::new(Unusable { errors, salvaged: Salvaged::default() }))
-        }
+        Err(problem) => Err(without_host(problem)),
     }
+}
+
+fn without_host(problem: Problem) -> Box<Unusable> {
+    let errors = ConfigErrors::new(vec![problem], Vec::new());
+    Box::new(Unusable { errors, salvaged: Salvaged::default() })
 }
 
 fn load_from(

@@ -130,6 +130,22 @@ fn a_preview_keeps_nothing() {
     assert!(!root.path(KEPT).exists());
 }
 
+/// As when a login is the first, and makes the state directory after it has read what it goes by.
+#[test]
+fn what_was_read_before_there_was_a_state_directory_is_kept_in_it() {
+    let root = Root::new();
+    root.file(MAIN, GOOD);
+    let state = Path::new("/run/cgsandbox");
+    fs::remove_dir(root.path("/run/cgsandbox")).unwrap();
+    let (tree, sources) = (root.tree(), Sources::System);
+    let mut texts = Vec::new();
+    assert!(matches!(find_in(&tree, &sources, state, &mut texts), Ok(Load::Current { .. })));
+    root.dir("/run/cgsandbox");
+    Unkept { tree, sources, texts }.keep(state).unwrap();
+    root.file(MAIN, "broken");
+    assert!(matches!(root.load(), Ok(Load::Kept { .. })));
+}
+
 #[test]
 fn each_configuration_has_its_own_kept_one() {
     let root = Root::new();
