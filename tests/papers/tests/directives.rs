@@ -26,8 +26,8 @@ fn the_manual_describes_each() {
         // One sentence above them tells what all those of sessions are.
         assert_eq!(text.is_empty(), twins.contains(name), "{name}: {text}");
     }
-    let of_sessions = section(CONFIGURATION, "Each login by itself");
-    assert!(of_sessions.contains("These are as those without\n.Ql session_"));
+    let of_sessions = section(CONFIGURATION, "Each login separately");
+    assert!(of_sessions.contains("These directives mean the same as those without\n.Ql session_"));
 }
 
 #[test]
