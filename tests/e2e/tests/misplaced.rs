@@ -55,7 +55,10 @@ fn who_was_taken_out_of_the_sandbox_is_named() {
         assert!(said.ok().contains(&format!("outside {pid} (sleep)")), "{}", said.stdout);
         assert!(said.stdout.lines().all(|line| line.chars().count() <= 80), "{}", said.stdout);
     }
-    assert_noted(&host, &["alice is in a sandbox, but runs outside", &format!("{pid} (sleep)")]);
+    assert_noted(
+        &host,
+        &["alice is in a sandbox, but has processes outside it", &format!("{pid} (sleep)")],
+    );
     session.sh(&format!("kill {pid}"));
 }
 

@@ -170,7 +170,7 @@ fn processors_and_paths_that_are_not_here() {
 
 #[test]
 fn numbers_that_are_names() {
-    warns_on_host("exempt = [\"1234\", \"1235\", \"1234:1234\"]", &["who has uid 5000"]);
+    warns_on_host("exempt = [\"1234\", \"1235\", \"1234:1234\"]", &["whose uid is 5000"]);
     let peers = "[profile.p]\nloopback_peers = [\"!1234\", \"*\"]";
     assert!(host_lints_of(peers, true)[0].contains("for the uid 1234 write \"1234:1234\""));
 }
