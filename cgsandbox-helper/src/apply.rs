@@ -208,11 +208,14 @@ fn bring(
     let (of_user, of_session) = (&sandbox.attributes, &sandbox.session_attributes);
     let (mut applied, tree) = back_end.limit_anew(uid, of_user, of_session, sessions)?;
     applied.missing.splice(0..0, sandbox.missing.clone());
+    if !sandbox.hide_cgroups {
+        tree.let_pass()?;
+    }
     let address = localhost(state, &tree, policy, &sandbox, PATIENCE, &mut applied)?;
     match (sandbox.hidepid, namespace::pinned(state, uid)?.is_some()) {
         (HidePid::Off, false) => {}
         (hidepid, true) => {
-            let namespace = namespace::obtain(state, &tree, uid, hidepid)?;
+            let namespace = namespace::obtain(state, &tree, uid, sandbox.shown())?;
             let is_outside = |it: &&Session| {
                 let is_open = it.stage == Stage::Open && it.leader.is_alive();
                 is_open && !namespace::holds(&namespace, it.leader.pid).unwrap_or(true)

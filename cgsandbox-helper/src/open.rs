@@ -261,7 +261,7 @@ fn make(
     let namespace = match sandbox.hidepid {
         // Who is logged in already has one: the user's sessions see the same mounts.
         HidePid::Off if namespace::pinned(state, uid)?.is_none() => None,
-        hidepid => Some(namespace::obtain(state, &tree, uid, hidepid)?),
+        _ => Some(namespace::obtain(state, &tree, uid, sandbox.shown())?),
     };
     if let Some(namespace) = &namespace
         && is_first_login(state, session)?

@@ -9,6 +9,7 @@ use crate::config::value::{HidePid, OnLogout, Port, Privacy, RlimitValue, Wildca
 use crate::host::Host;
 use crate::limits::Wanted;
 use crate::loopback::Loopback;
+use crate::namespace::Shown;
 use crate::policy::{Confined, Policy, Profile, Subject};
 use crate::session::USER_MANAGER;
 use crate::tasks::Full;
@@ -43,6 +44,8 @@ pub struct Sandbox {
     pub rlimits: Vec<Wanted>,
     /// How much of other users' processes `/proc` shows.
     pub hidepid: HidePid,
+    /// Whether the cgroups of other users are hidden, where the sandbox has a view of its own.
+    pub hide_cgroups: bool,
     /// How many sessions the user may have at once.
     pub max_logins: Option<u64>,
     /// What becomes of processes that are left at logout.
@@ -117,12 +120,18 @@ impl Sandbox {
             session_attributes,
             rlimits,
             hidepid,
+            hide_cgroups: profile.hide_cgroups(),
             max_logins: profile.max_logins.as_ref().and_then(|max| max.value.number()),
             on_logout: profile.on_logout(),
             strict: profile.strict(),
             missing,
             confined,
         }
+    }
+
+    /// What the user's view shows of others.
+    pub fn shown(&self) -> Shown {
+        Shown { hidepid: self.hidepid, cgroups: !self.hide_cgroups }
     }
 
     /// Why a user who is logged in `now` times does not get in once more, if so.

@@ -1,5 +1,7 @@
 //! The cgroups of users and their sessions: where they are, whose, and what is in them.
 
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -203,6 +205,21 @@ impl Tree {
             }
         }
         Ok(refused)
+    }
+
+    /// Lets users pass through the directories above all of them, to cgroups whose names they know.
+    /// systemd's are open to all anyway.
+    pub fn let_pass(&self) -> Result<()> {
+        for hierarchy in self.ours() {
+            let root = self.root_in(hierarchy);
+            for directory in root.ancestors().take_while(|it| *it != hierarchy.mount) {
+                let about = Error::os("let users pass through", directory.display());
+                let mode = directory.metadata().map(|it| it.mode());
+                let open = |mode| Permissions::from_mode(mode | 0o011);
+                mode.and_then(|mode| set_permissions(directory, open(mode))).map_err(about)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the user's cgroup where it is not there yet. Returns what of the tree it is in, and

@@ -34,19 +34,36 @@ pub use pin::{make_store, pinned, release};
 pub use view::{is_inside, lack};
 pub use volume::{Volume, unmount_gone, volumes};
 
+/// What a user's view shows of other users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// How much of their processes.
+    pub hidepid: HidePid,
+    /// Whether their cgroups.
+    pub cgroups: bool,
+}
+
+impl Shown {
+    /// What the note of a user's namespace says.
+    fn note(self) -> String {
+        let cgroups = if self.cgroups { " cgroups" } else { "" };
+        format!("{}{cgroups}", self.hidepid)
+    }
+}
+
 /// The user's namespace, joined when it is there and else built.
-pub fn obtain(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<OwnedFd> {
+pub fn obtain(state: &State, tree: &Tree, uid: u32, shown: Shown) -> Result<OwnedFd> {
     match pinned(state, uid)? {
         Some(namespace) if note(state, uid).exists() => {
-            adjust(state, uid, &namespace, hidepid)?;
+            adjust(state, tree, uid, &namespace, shown)?;
             Ok(namespace)
         }
         // Pinned, and its builder died before it was furnished: nobody is in it.
         Some(_) => {
             release(state, uid)?;
-            build(state, tree, uid, hidepid)
+            build(state, tree, uid, shown)
         }
-        None => build(state, tree, uid, hidepid),
+        None => build(state, tree, uid, shown),
     }
 }
 
@@ -78,11 +95,11 @@ fn note(state: &State, uid: u32) -> PathBuf {
     state.user(uid).join("hidepid")
 }
 
-fn build(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<OwnedFd> {
+fn build(state: &State, tree: &Tree, uid: u32, shown: Shown) -> Result<OwnedFd> {
     let namespace = pin::make(state, uid)?;
-    within(&namespace, || view::furnish(state, tree, uid, hidepid))?;
+    within(&namespace, || view::furnish(state, tree, uid, shown))?;
     // Last: it says that the namespace is furnished.
-    state.write(&note(state, uid), hidepid.to_string().as_bytes())?;
+    state.write(&note(state, uid), shown.note().as_bytes())?;
     Ok(namespace)
 }
 
@@ -126,14 +143,18 @@ fn enter(namespace: &OwnedFd) -> Result<()> {
         .map_err(Error::os("enter", "a mount namespace"))
 }
 
-/// Brings the /proc of a namespace that is in use to what the policy says now.
-fn adjust(state: &State, uid: u32, namespace: &OwnedFd, hidepid: HidePid) -> Result<()> {
+/// Brings a namespace that is in use to what the policy says now.
+fn adjust(state: &State, tree: &Tree, uid: u32, namespace: &OwnedFd, shown: Shown) -> Result<()> {
     let note = note(state, uid);
-    if std::fs::read_to_string(&note).is_ok_and(|mounted| mounted == hidepid.to_string()) {
+    let before = std::fs::read_to_string(&note).unwrap_or_default();
+    if before == shown.note() {
         return Ok(());
     }
-    within(namespace, || view::adjust_procfs(hidepid))?;
-    state.write(&note, hidepid.to_string().as_bytes())
+    within(namespace, || {
+        view::adjust_procfs(shown.hidepid)?;
+        view::adjust_cgroups(state, tree, uid, shown.cgroups)
+    })?;
+    state.write(&note, shown.note().as_bytes())
 }
 
 /// A copy of the mount at `path`, or of `from` itself where that is empty, mounted nowhere.

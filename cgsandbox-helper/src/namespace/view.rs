@@ -4,17 +4,17 @@
 use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, fsconfig_create, fsconfig_reconfigure,
-    fsconfig_set_string, fsmount, fsopen, fspick,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, UnmountFlags, fsconfig_create,
+    fsconfig_reconfigure, fsconfig_set_string, fsmount, fsopen, fspick, unmount,
 };
 
 use super::below_proc::Copies;
-use super::{attach, copy_mount};
+use super::{Shown, attach, copy_mount};
 use crate::cgroup::{self, Hierarchy, Tree, Version};
 use crate::config::value::HidePid;
 use crate::error::{Error, Result};
@@ -25,11 +25,13 @@ use crate::state::{State, make_directory_of_mode};
 const INSIDE: &str = "inside-a-sandbox";
 
 /// Mounts it all in the mount namespace that this process is in.
-pub fn furnish(state: &State, tree: &Tree, uid: u32, hidepid: HidePid) -> Result<()> {
+pub fn furnish(state: &State, tree: &Tree, uid: u32, shown: Shown) -> Result<()> {
     let mounts = kernel_file::mountinfo()?;
-    hide_processes(&mounts, hidepid)?;
+    hide_processes(&mounts, shown.hidepid)?;
     let covers = Covers::over(state)?;
-    hide_cgroups(&covers, &mounts, tree, uid)?;
+    if !shown.cgroups {
+        hide_cgroups(&covers, &mounts, tree, uid)?;
+    }
     covers.hide_themselves()
 }
 
@@ -39,6 +41,39 @@ pub fn adjust_procfs(hidepid: HidePid) -> Result<()> {
     let procfs = fspick(CWD, "/proc", FsPickFlags::FSPICK_CLOEXEC).map_err(about)?;
     fsconfig_set_string(&procfs, "hidepid", hidepid.to_string()).map_err(about)?;
     fsconfig_reconfigure(&procfs).map_err(about)
+}
+
+/// Hides the cgroups of other users, or shows them, in the mount namespace that this process is in.
+pub fn adjust_cgroups(state: &State, tree: &Tree, uid: u32, shown: bool) -> Result<()> {
+    let mounts = kernel_file::mountinfo()?;
+    let covered = covered(&mounts, tree);
+    if shown {
+        for root in covered {
+            unmount(&root, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+                .map_err(Error::os("show other users' cgroups at", root.display()))?;
+        }
+        return Ok(());
+    }
+    if !covered.is_empty() {
+        return Ok(());
+    }
+    let covers = Covers::over(state)?;
+    hide_cgroups(&covers, &mounts, tree, uid)?;
+    covers.hide_themselves()
+}
+
+/// Where [`hide_cgroups`] has put its covers, by the `mountinfo` of a user's view.
+fn covered(mountinfo: &str, tree: &Tree) -> Vec<PathBuf> {
+    let hierarchies = tree.everywhere(cgroup::find(mountinfo));
+    let mut roots: Vec<PathBuf> = hierarchies.iter().map(|it| tree.root_in(it)).collect();
+    let is_mount = |root: &PathBuf| {
+        mountinfo
+            .lines()
+            .filter_map(|line| line.split(' ').nth(4))
+            .any(|at| Path::new(&crate::cgroup::unescape(at)) == root)
+    };
+    roots.retain(is_mount);
+    roots
 }
 
 /// Mounts what [`furnish`] mounts everywhere, to see whether the host allows it.

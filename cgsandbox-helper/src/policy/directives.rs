@@ -119,6 +119,9 @@ directives! {
         default: HidePid::Invisible, examples: ["'noaccess'", "'off'"]
     }
 
+    /// Whether the cgroups of other users are hidden.
+    hide_cgroups: Said<bool> = one(boolean) { default: true, examples: ["false", "true"] }
+
     /// What a logout does to processes that are left behind.
     on_logout: Said<OnLogout> = one(OnLogout::parse) {
         default: OnLogout::Keep, examples: ["'kill'", "'keep'"]

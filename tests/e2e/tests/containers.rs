@@ -29,8 +29,8 @@ fn run(session: &mut Session<'_>, runtime: &str, command: &str) -> String {
     session.sh_within(&format!("{make} && {start}"), 60.0)
 }
 
-fn host() -> Host {
-    let host = Host::build().user("alice").start();
+fn host(policy: &str) -> Host {
+    let host = Host::build().user("alice").policy(policy).start();
     host.write("/tmp/bundle.py", BUNDLE);
     // As on a host that has version 2 alone.
     host.sh("umount -R -l /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup");
@@ -39,7 +39,7 @@ fn host() -> Host {
 
 #[test]
 fn rootless_containers_run_in_a_sandbox() {
-    let host = host();
+    let host = host("[profile.default]\n");
     let mut alice = host.spawn_session("alice");
     let said = run(&mut alice, "crun", "echo in a container of uid $(id -u)");
     assert_eq!(said, "in a container of uid 0");
@@ -51,10 +51,21 @@ fn rootless_containers_run_in_a_sandbox() {
 /// hides other users' cgroups, those that come later too, is such a mount.
 #[test]
 fn runc_meets_the_mount_that_hides_the_cgroups_of_others() {
-    let host = host();
+    let host = host("[profile.default]\n");
     let mut alice = host.spawn_session("alice");
     let said = run(&mut alice, "runc", "echo in a container");
     assert!(said.contains("openat2") && said.contains("invalid cross-device link"), "{said}");
+    alice.logout();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn runc_runs_where_the_profile_shows_the_cgroups_of_others() {
+    let host = host("[profile.default]\nhide_cgroups = false\n");
+    let mut alice = host.spawn_session("alice");
+    let said = run(&mut alice, "runc", "echo in a container of uid $(id -u)");
+    assert_eq!(said, "in a container of uid 0");
+    assert_eq!(alice.sh("test -e /proc/1 || echo hidden"), "hidden");
     alice.logout();
     host.assert_nothing_left();
 }

@@ -175,6 +175,37 @@ fn other_users_cgroups_are_not_shown_inside() {
 }
 
 /// A container runtime asks for them at each level, on its way from the top to the user's own.
+/// As for rootless runc, which allows no mount on the path to its cgroup.
+#[test]
+fn other_users_cgroups_are_shown_where_the_profile_says_so() {
+    let shows = "[profile.default]\nhide_cgroups = false\n";
+    let host = Host::build().user("alice").user("bob").policy(shows).start();
+    let bob = host.spawn_session("bob");
+    let mut alice = host.spawn_session("alice");
+    let others = host.users_cgroup("bob", "memory");
+    let others = format!("test -d {} && echo shown || echo hidden", others.display());
+    assert_eq!(alice.sh(&others), "shown");
+    assert_eq!(alice.sh("test -e /proc/1 || echo hidden"), "hidden");
+    // Both ways while the user is logged in.
+    for (policy, seen) in
+        [("[profile.default]\n", "hidden"), (shows, "shown"), ("[profile.default]\n", "hidden")]
+    {
+        host.set_policy(policy);
+        let said = host.sh("cgsandbox apply");
+        assert!(said.contains("full"), "{said}");
+        assert_eq!(alice.sh(&others), seen, "{policy}");
+        let own = host.users_cgroup("alice", "memory");
+        assert!(alice.sh(&format!("ls {}", own.display())).contains("session-"));
+        assert_eq!(alice.sh("ls /run/cgsandbox"), "inside-a-sandbox");
+    }
+    let mut later = host.spawn_session("alice");
+    assert_eq!(later.sh(&others), "hidden");
+    later.logout();
+    alice.logout();
+    bob.logout();
+    host.assert_nothing_left();
+}
+
 #[test]
 fn the_controllers_above_the_own_cgroup_are_shown_inside() {
     let host = host();

@@ -103,6 +103,7 @@ fn sandbox(prospect: &Prospect<'_>) -> Value {
         "elsewhere": prospect.elsewhere,
         "rlimits": sandbox.rlimits.iter().map(rlimit).collect::<Vec<_>>(),
         "hidepid": sandbox.hidepid.to_string(),
+        "hide_cgroups": sandbox.hide_cgroups,
         "loopback": sandbox.loopback.as_ref().map(|loopback| json!({
             "ipv4": loopback.address.v4,
             "ipv6": loopback.address.v6,
