@@ -1,7 +1,7 @@
 //! What `cgsandbox explain` says is what a login then gets.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use cgsandbox_rig::{Host, Output, Processes};
+use cgsandbox_rig::{Host, Output, Processes, eventually};
 use serde_json::Value;
 
 /// One of each kind of setting; what a host cannot carry of it is to be told as missing.
@@ -82,14 +82,18 @@ fn every_file_and_value_told_is_then_there() {
 fn what_is_told_to_be_missing_is_what_the_log_then_names() {
     let host = host();
     // Before anybody's first login, and when there are cgroups already.
-    for _ in 0..2 {
+    for logins in 1..=2 {
         let told = explain_json(&host, "alice");
         assert_eq!((&told["ok"], &told["enforced"]), (&false.into(), &"partial".into()), "{told}");
         let missing = directives(&told["sandbox"]["missing"]);
         assert!(missing.contains(&"io_read_bandwidth_max"), "{missing:?}");
         let session = host.spawn_session("alice");
-        let line =
-            host.log().into_iter().rfind(|line| line.contains("event=session_open")).unwrap();
+        let opened = || {
+            let log = host.log().into_iter();
+            log.filter(|line| line.contains("event=session_open")).collect::<Vec<_>>()
+        };
+        eventually("the login is in the log", 10.0, || opened().len() == logins);
+        let line = opened().pop().unwrap();
         let logged =
             line.split(" missing=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
         assert_eq!(missing.join(","), logged);
