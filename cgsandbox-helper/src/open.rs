@@ -1,6 +1,7 @@
 //! `open`: a login gets its sandbox, or the reason why not.
 
 mod facts;
+mod lift;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use cgsandbox_protocol::{self as protocol, Entry, Namespace, Reply};
 
 use crate::audit::{Event, Level};
 use crate::back_end::BackEnd;
-use crate::cgroup::{Membership, Tree, Unfit, mounted};
+use crate::cgroup::{Membership, Tree, Unfit};
 use crate::channel::Channel;
 use crate::config::value::{HidePid, OnLogout};
 use crate::config::{self, Load, Sources};
@@ -28,6 +29,7 @@ use crate::state::{Lock, State};
 use crate::systemd::{Applied, Overridden};
 use crate::{account, limits, loopback, namespace, systemd, tasks, teardown};
 use facts::Facts;
+use lift::leave_alone;
 
 /// A login as the module tells it.
 #[derive(Debug)]
@@ -123,37 +125,6 @@ fn complain(state: &State, using: &str, problem: &dyn std::fmt::Display) {
         .with("using", using)
         .with("error", problem)
         .send(state);
-}
-
-/// Ends what an earlier policy set for who gets no sandbox now. Without a uid nobody was looked up,
-/// for the service is not ours.
-fn leave_alone(state: &State, login: &Login, uid: Option<u32>) {
-    let Some(uid) = uid else { return };
-    if let Err(error) = lift(state, uid, login) {
-        Event::new(Level::Error, "degraded")
-            .with("user", &login.user)
-            .with("uid", uid)
-            .with_error(&error)
-            .send(state);
-    }
-}
-
-/// Takes from who is to be left alone now what an earlier policy set: systemd keeps limits beyond
-/// the logout, and the programs stay on the slice for as long as anything of the user's is there.
-fn lift(state: &State, uid: u32, login: &Login) -> Result<()> {
-    let is_set = || systemd::is_set(state, uid) || loopback::is_set(state, uid);
-    if !systemd::is_manager() || !is_set() {
-        return Ok(());
-    }
-    // Three may have to be waited for.
-    let patience = login.deadline.patience() / 3;
-    let _lock = state.lock(uid, patience)?;
-    // What another PAM line's configuration set for sessions that are open is not this one's.
-    if teardown::live_sessions(state, uid)?.iter().any(|session| session.config != login.config) {
-        return Ok(());
-    }
-    systemd::release(state, uid, patience)?;
-    loopback::withdraw(state, &Tree::of_systemd(&mounted()?), uid, patience)
 }
 
 /// Makes what all sandboxes share. Then it is known rather than guessed what the host offers, and
