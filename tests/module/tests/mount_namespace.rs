@@ -68,9 +68,10 @@ fn the_working_directory_is_kept_in_both_directions() {
 #[test]
 fn a_helper_that_fails_after_entry_finds_the_host_outside_again() {
     in_both_builds(|build| {
-        for script in ["exit 3", "kill-self", "hang"] {
+        for (script, timeout) in [("exit 3", "5s"), ("kill-self", "5s"), ("hang", "1s")] {
             let script = format!("enter-mount\nhear\n{script}");
-            let host = Host::new(build, &script).as_root().argument("timeout=300ms");
+            let timeout = format!("timeout={timeout}");
+            let host = Host::new(build, &script).as_root().argument(&timeout);
             let report = host.run(&["open"]);
             assert_eq!(report.codes(), [PAM_SESSION_ERR], "{script}");
             assert_eq!(report.steps[0].view, "host");
