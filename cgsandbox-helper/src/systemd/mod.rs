@@ -1,4 +1,5 @@
-//! Limits on hosts whose cgroups are systemd's: it alone writes there, we ask it to.
+//! Limits on hosts whose cgroups are systemd's: it alone writes there, we ask it to. Where it is kept from
+//! starting units, [`ahead`] does the one thing that a login waits for.
 //!
 //! A user's limits are runtime properties of `user-UID.slice`, a session's of its scope. A
 //! login that pam_systemd has put into a scope stays in it; one that is in no cgroup of the
