@@ -16,6 +16,9 @@ use crate::{namespace, teardown};
 /// How long sshd's own process, which is ending just then, may keep a session's cgroup busy.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How long processes that were killed may take to end: on a busy machine they wait for their turn.
+const KILLED_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Serves one `Request::Close`.
 pub fn close(
     channel: &Channel,
@@ -49,10 +52,12 @@ fn end(state: &State, mut session: Session, deadline: Deadline) -> Result<()> {
     if let Err(error) = namespace::unmount_gone(state, uid, &session.volumes) {
         session.describe(Event::new(Level::Error, "degraded")).with_error(&error).send(state);
     }
+    let mut patience = PATIENCE;
     if session.kill_at_logout {
         tree.kill_session(uid, &session.leaf, &own);
+        patience = KILLED_PATIENCE.min(deadline.patience() / 2);
     }
-    let left = tree.wait_for_end(uid, &session.leaf, &own, PATIENCE);
+    let left = tree.wait_for_end(uid, &session.leaf, &own, patience);
     session.closed(teardown::usage(tree, &session)).with("processes_left", left).send(state);
 
     let _lock = state.lock(uid, deadline.patience())?;
