@@ -198,19 +198,15 @@ fn bring(
     uid: u32,
     sessions: &mut [Session],
 ) -> Result<InForce> {
-    let Some(mut plan) = plan_of(policy, uid, sessions)? else {
+    let Some(plan) = plan_of(policy, uid, sessions)? else {
         return let_go(state, policy, uid, sessions);
     };
     must_be_here(&plan.host, sessions)?;
-    plan.host.prepare_cgroups(state)?;
-    let Plan { sandbox, host, .. } = plan.redrawn();
+    let Plan { sandbox, host, .. } = plan.with_cgroups(state)?;
     let mut back_end = BackEnd::of(state, &host.tree, uid, PATIENCE);
     let (of_user, of_session) = (&sandbox.attributes, &sandbox.session_attributes);
     let (mut applied, tree) = back_end.limit_anew(uid, of_user, of_session, sessions)?;
     applied.missing.splice(0..0, sandbox.missing.clone());
-    if !sandbox.hide_cgroups {
-        tree.let_pass()?;
-    }
     let address = localhost(state, &tree, policy, &sandbox, PATIENCE, &mut applied)?;
     match (sandbox.hidepid, namespace::pinned(state, uid)?.is_some()) {
         (HidePid::Off, false) => {}

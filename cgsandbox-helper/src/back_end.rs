@@ -42,9 +42,6 @@ impl<'a> BackEnd<'a> {
         match self {
             BackEnd::Cgroupfs(tree) => {
                 let (tree, mut missing) = limit_user(tree, uid, &sandbox.attributes)?;
-                if !sandbox.hide_cgroups {
-                    tree.let_pass()?;
-                }
                 tree.make_session(uid, leaf)?;
                 let of_session = &sandbox.session_attributes;
                 missing.extend(apply_to_session(&tree, uid, leaf, of_session, true));

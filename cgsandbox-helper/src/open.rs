@@ -142,8 +142,7 @@ fn prepare(
         plan.host.no_procfs = namespace::make_store(state, patience)?;
     }
     let sharing = state.share_host(patience)?;
-    plan.host.prepare_cgroups(state)?;
-    Ok((plan.redrawn(), sharing))
+    Ok((plan.with_cgroups(state)?, sharing))
 }
 
 /// Carries out the plan up to where only the leader itself can go on. What it did is
@@ -234,7 +233,9 @@ fn make(
         HidePid::Off if namespace::pinned(state, uid)?.is_none() => None,
         _ => Some(namespace::obtain(state, &tree, uid, sandbox.shown())?),
     };
+    // Most logins come from the host's own mounts, and bring nothing.
     if let Some(namespace) = &namespace
+        && namespace::is_elsewhere()
         && is_first_login(state, session)?
     {
         namespace::bring(namespace)?;

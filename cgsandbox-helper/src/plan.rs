@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use crate::cgroup::{Attribute, Unfit, attributes, session_attributes};
 use crate::config::value::{HidePid, OnLogout, Port, Privacy, RlimitValue, Wildcard};
+use crate::error::Result;
 use crate::host::Host;
 use crate::limits::Wanted;
 use crate::loopback::Loopback;
 use crate::namespace::Shown;
 use crate::policy::{Confined, Policy, Profile, Subject};
 use crate::session::USER_MANAGER;
+use crate::state::State;
 use crate::tasks::Full;
 
 /// Mail and names: what a host gives its users on localhost, if anything. Ports that no user
@@ -81,8 +83,18 @@ impl Plan {
         Plan { sandbox, host, policy }
     }
 
+    /// Makes the cgroups above all users', and draws up the plan anew for the host as that shows it to
+    /// be.
+    pub fn with_cgroups(mut self, state: &State) -> Result<Self> {
+        self.host.prepare_cgroups(state)?;
+        if !self.sandbox.hide_cgroups {
+            self.host.tree.let_pass()?;
+        }
+        Ok(self.redrawn())
+    }
+
     /// The same for the host as it has turned out to be since.
-    pub fn redrawn(self) -> Self {
+    pub(crate) fn redrawn(self) -> Self {
         let Plan { sandbox: Sandbox { subject, confined, .. }, host, policy } = self;
         Plan::new(policy, subject, confined, host)
     }

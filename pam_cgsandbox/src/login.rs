@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+// SAFETY: as in security/pam_modutil.h.
 #[link(name = "pam")]
 unsafe extern "C" {
     /// pam_modutil_getpwnam(3): null, or an entry that lives as long as the handle.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 
 use super::pin::draw_from_host;
-use super::{copy_mount, in_hosts, is_elsewhere, within};
+use super::{copy_mount, in_hosts, within};
 use crate::cgroup::unescape;
 use crate::error::{Error, Result};
 use crate::kernel_file;
@@ -30,9 +30,6 @@ struct Mount {
 /// Mounts in `namespace`, the user's view, what this process's own mount namespace has beside what is
 /// mounted on the host.
 pub fn bring(namespace: &OwnedFd) -> Result<()> {
-    if !is_elsewhere() {
-        return Ok(());
-    }
     let mut wanted = mounts(&kernel_file::mountinfo()?);
     let on_host = mounts(&in_hosts(kernel_file::mountinfo)?);
     let in_view = mounts(&within(namespace, kernel_file::mountinfo)?);

@@ -11,6 +11,7 @@ struct Conversation {
     data: *mut c_void,
 }
 
+// SAFETY: as in security/pam_appl.h.
 #[link(name = "pam")]
 unsafe extern "C" {
     fn pam_start(

@@ -20,6 +20,7 @@ const SUCCESS: c_int = 0;
 const CONVERSATION_FAILED: c_int = 19;
 const NO_FLAGS: c_int = 0;
 
+// SAFETY: as in security/pam_appl.h.
 #[link(name = "pam")]
 unsafe extern "C" {
     fn pam_start_confdir(

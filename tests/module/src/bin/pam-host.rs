@@ -48,6 +48,7 @@ struct Conversation {
 static CLOCK_IS_BROKEN: AtomicBool = AtomicBool::new(false);
 
 /// In the place of the C library's, in this program and what it loads.
+// SAFETY: it has the signature of clock_gettime(2), and does what that does.
 #[unsafe(no_mangle)]
 extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> c_int {
     if CLOCK_IS_BROKEN.load(Ordering::Relaxed) {
