@@ -1,6 +1,6 @@
 //! The configuration: found, read safely, checked, and turned into a [`Policy`].
 //!
-//! A configuration that cannot be used locks nobody out: [`load`] then gives the last
+//! A configuration that cannot be used locks nobody out: [`find`] then gives the last
 //! one that could, and without such a one still tells who is exempt.
 
 mod diagnostic;
@@ -44,8 +44,6 @@ pub enum Load {
     Current {
         /// What it says.
         policy: Policy,
-        /// Why it could not be kept for later; a matter for the log.
-        not_kept: Option<Problem>,
     },
     /// The configuration as it last could be used.
     Kept {
@@ -104,10 +102,16 @@ pub fn in_force(sources: &Sources, state: &Path) -> Option<Policy> {
     }
 }
 
-/// [`load`] for who has no use for an older policy: the present one, or what is wrong with it.
+/// [`find`] for callers without use for an older policy: the present one, which is kept, or what is
+/// wrong with it.
 pub fn current(sources: &Sources, state_dir: &Path) -> Result<Policy, ConfigErrors> {
-    match load(sources, state_dir) {
-        Ok(Load::Current { policy, .. }) => Ok(policy),
+    let (load, unkept) = find(sources, state_dir);
+    match load {
+        Ok(Load::Current { policy }) => {
+            // Where that fails, a login says so.
+            let _ = unkept.map(|unkept| unkept.keep(state_dir));
+            Ok(policy)
+        }
         Ok(Load::Kept { errors, .. }) => Err(errors),
         Err(unusable) => Err(unusable.errors),
     }
@@ -158,26 +162,24 @@ fn assemble(mut problems: Vec<Problem>, texts: &[SourceText]) -> Result<Policy, 
     Err(Box::new(Unusable { errors, salvaged }))
 }
 
-/// The policy for a login: of `sources`, or as kept in `state_dir`, where a usable one
-/// is kept in turn.
-pub fn load(sources: &Sources, state_dir: &Path) -> Result<Load, Box<Unusable>> {
-    with_host(|tree| load_from(tree, sources, state_dir, true))
-}
-
-/// What [`load`] gives, without keeping anything: to tell what a login would get.
-pub fn preview(sources: &Sources, state_dir: &Path) -> Result<Load, Box<Unusable>> {
-    with_host(|tree| load_from(tree, sources, state_dir, false))
-}
-
-/// What [`preview`] gives; and the texts, which can be kept where the present ones are usable.
+/// The policy for a login: of `sources`, or as kept in `state_dir`; and the texts, which can be kept
+/// where the present ones are usable.
 pub fn find(sources: &Sources, state_dir: &Path) -> (Result<Load, Box<Unusable>>, Option<Unkept>) {
-    let tree = match Tree::host() {
-        Ok(tree) => tree,
-        Err(problem) => return (Err(without_host(problem)), None),
-    };
-    let mut texts = Vec::new();
-    let load = find_in(&tree, sources, state_dir, &mut texts);
-    (load, Some(Unkept { tree, sources: sources.clone(), texts }))
+    match Tree::host() {
+        Ok(tree) => {
+            let (load, unkept) = find_in(tree, sources, state_dir);
+            (load, Some(unkept))
+        }
+        Err(problem) => {
+            let errors = ConfigErrors::new(vec![problem], Vec::new());
+            (Err(Box::new(Unusable { errors, salvaged: Salvaged::default() })), None)
+        }
+    }
+}
+
+/// What [`find`] gives, to tell what a login would get.
+pub fn preview(sources: &Sources, state_dir: &Path) -> Result<Load, Box<Unusable>> {
+    find(sources, state_dir).0
 }
 
 /// The texts of a configuration, not kept yet.
@@ -221,55 +223,24 @@ fn gather(sources: &Sources) -> Gathered {
     }
 }
 
-fn with_host(
-    load: impl FnOnce(&Tree) -> Result<Load, Box<Unusable>>,
-) -> Result<Load, Box<Unusable>> {
-    match Tree::host() {
-        Ok(tree) => load(&tree),
-        Err(problem) => Err(without_host(problem)),
-    }
-}
-
-fn without_host(problem: Problem) -> Box<Unusable> {
-    let errors = ConfigErrors::new(vec![problem], Vec::new());
-    Box::new(Unusable { errors, salvaged: Salvaged::default() })
-}
-
-fn load_from(
-    tree: &Tree,
-    sources: &Sources,
-    state_dir: &Path,
-    keep: bool,
-) -> Result<Load, Box<Unusable>> {
-    let mut texts = Vec::new();
-    let mut load = find_in(tree, sources, state_dir, &mut texts)?;
-    if let (Load::Current { not_kept, .. }, true) = (&mut load, keep) {
-        *not_kept = kept::keep(tree, state_dir, sources, &texts).err();
-    }
-    Ok(load)
-}
-
-/// Nothing is kept; `texts` becomes what was read.
+/// [`find`] on the host that `tree` is of.
 fn find_in(
-    tree: &Tree,
+    tree: Tree,
     sources: &Sources,
     state_dir: &Path,
-    texts: &mut Vec<SourceText>,
-) -> Result<Load, Box<Unusable>> {
-    let gathered = sources.gather(tree);
-    *texts = gathered.texts;
-    match assemble(gathered.problems, texts) {
-        Ok(policy) => Ok(Load::Current { policy, not_kept: None }),
-        Err(mut unusable) => {
-            let kept = kept::recall(tree, state_dir, sources);
-            match kept.map(|texts| texts.and_then(|texts| parse(&texts).ok())) {
-                Ok(Some(policy)) => return Ok(Load::Kept { policy, errors: unusable.errors }),
-                Ok(None) => {}
-                Err(problem) => unusable.errors.push(problem),
-            }
-            Err(unusable)
+) -> (Result<Load, Box<Unusable>>, Unkept) {
+    let Gathered { texts, problems, .. } = sources.gather(&tree);
+    let load = assemble(problems, &texts).map(|policy| Load::Current { policy });
+    let load = load.or_else(|mut unusable| {
+        let kept = kept::recall(&tree, state_dir, sources);
+        match kept.map(|texts| texts.and_then(|texts| parse(&texts).ok())) {
+            Ok(Some(policy)) => return Ok(Load::Kept { policy, errors: unusable.errors }),
+            Ok(None) => {}
+            Err(problem) => unusable.errors.push(problem),
         }
-    }
+        Err(unusable)
+    });
+    (load, Unkept { tree, sources: sources.clone(), texts })
 }
 
 impl Unusable {

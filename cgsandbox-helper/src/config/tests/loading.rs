@@ -38,10 +38,7 @@ const BREAKAGES: [fn(&Root); 9] = [
 
 fn current(loaded: Result<Load, Box<Unusable>>) -> Policy {
     match loaded {
-        Ok(Load::Current { policy, not_kept }) => {
-            assert_eq!(not_kept, None);
-            policy
-        }
+        Ok(Load::Current { policy }) => policy,
         other => panic!("{other:?}"),
     }
 }
@@ -126,7 +123,7 @@ fn a_preview_keeps_nothing() {
     let root = Root::new();
     root.file(MAIN, GOOD);
     let state = Path::new("/run/cgsandbox");
-    assert!(load_from(&root.tree(), &Sources::System, state, false).is_ok());
+    assert!(find_in(root.tree(), &Sources::System, state).0.is_ok());
     assert!(!root.path(KEPT).exists());
 }
 
@@ -137,11 +134,10 @@ fn what_was_read_before_there_was_a_state_directory_is_kept_in_it() {
     root.file(MAIN, GOOD);
     let state = Path::new("/run/cgsandbox");
     fs::remove_dir(root.path("/run/cgsandbox")).unwrap();
-    let (tree, sources) = (root.tree(), Sources::System);
-    let mut texts = Vec::new();
-    assert!(matches!(find_in(&tree, &sources, state, &mut texts), Ok(Load::Current { .. })));
+    let (load, unkept) = find_in(root.tree(), &Sources::System, state);
+    assert!(matches!(load, Ok(Load::Current { .. })));
     root.dir("/run/cgsandbox");
-    Unkept { tree, sources, texts }.keep(state).unwrap();
+    unkept.keep(state).unwrap();
     root.file(MAIN, "broken");
     assert!(matches!(root.load(), Ok(Load::Kept { .. })));
 }
@@ -150,19 +146,18 @@ fn what_was_read_before_there_was_a_state_directory_is_kept_in_it() {
 fn each_configuration_has_its_own_kept_one() {
     let root = Root::new();
     let other = Sources::File("/srv/x.toml".into());
-    let state = Path::new("/run/cgsandbox");
     root.file(MAIN, GOOD).file("/srv/x.toml", "version = 1\nexempt = \"x\"");
     current(root.load());
     root.file("/srv/y.toml", "version = 2");
-    assert!(load_from(&root.tree(), &Sources::File("/srv/y.toml".into()), state, true).is_err());
-    current(load_from(&root.tree(), &other, state, true));
+    assert!(root.load_of(&Sources::File("/srv/y.toml".into())).is_err());
+    current(root.load_of(&other));
     root.file(MAIN, "x").file("/srv/x.toml", "x");
     let exempt = |load| match load {
         Ok(Load::Kept { policy, .. }) => policy.exempt.to_string(),
         other => panic!("{other:?}"),
     };
     assert_eq!(exempt(root.load()), "@wheel");
-    assert_eq!(exempt(load_from(&root.tree(), &other, state, true)), "x");
+    assert_eq!(exempt(root.load_of(&other)), "x");
 }
 
 #[test]
@@ -206,12 +201,11 @@ fn what_cannot_be_kept_is_told_but_used() {
     let root = Root::new();
     root.file(MAIN, GOOD);
     fs::remove_dir(root.path("/run/cgsandbox")).unwrap();
-    match root.load() {
-        Ok(Load::Current { not_kept: Some(problem), .. }) => {
-            assert!(problem.to_string().contains("/run/cgsandbox"), "{problem}");
-        }
-        other => panic!("{other:?}"),
-    }
+    let state = Path::new("/run/cgsandbox");
+    let (load, unkept) = find_in(root.tree(), &Sources::System, state);
+    assert!(matches!(load, Ok(Load::Current { .. })), "{load:?}");
+    let problem = unkept.keep(state).unwrap_err();
+    assert!(problem.to_string().contains("/run/cgsandbox"), "{problem}");
 }
 
 #[test]

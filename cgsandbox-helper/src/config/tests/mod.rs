@@ -87,7 +87,17 @@ impl Root {
     }
 
     fn load(&self) -> Result<Load, Box<Unusable>> {
-        load_from(&self.tree(), &Sources::System, Path::new("/run/cgsandbox"), true)
+        self.load_of(&Sources::System)
+    }
+
+    /// As a login does: what can be used is kept.
+    fn load_of(&self, sources: &Sources) -> Result<Load, Box<Unusable>> {
+        let state = Path::new("/run/cgsandbox");
+        let (load, unkept) = find_in(self.tree(), sources, state);
+        if matches!(load, Ok(Load::Current { .. })) {
+            assert_eq!(unkept.keep(state).err(), None);
+        }
+        load
     }
 }
 
